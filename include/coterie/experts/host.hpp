@@ -1,0 +1,107 @@
+// The experts on the host: rows gathered by the batch's map, each expert's weights streamed once per task.
+#pragma once
+#include "../dispatch/capacity.hpp"
+#include "../host/ffn.hpp"
+#include "../host/packed.hpp"
+
+namespace coterie { inline namespace v0 {
+
+template <Config C>
+struct Experts<C, Host> {
+  static constexpr Config config = C;
+  static constexpr bool enqueues_only = true;
+  static constexpr int E = C.experts, F = C.ffn, W = width(C);
+  using V = element_t<C.dtype>;
+  using Layout = host::PackedLayout<config>;
+  static constexpr bool weigh_input = C.router.place == Place::input;
+  // What AMX multiplies.
+  static constexpr bool tiled = C.dtype == DType::bf16 && C.weights == DType::bf16;
+
+  struct Pieces {
+    float* a;                                    // [T,padded W]; gathered: [R,padded W]
+    float* h;                                    // [R,padded F]
+    std::int32_t* hit;                           // [E] experts with rows
+  };
+
+  std::size_t workspace_bytes(Host const&, std::int64_t tokens) const {
+    Arena arena;
+    carve(arena, tokens);
+    return arena.used();
+  }
+
+  // x[T,W] -> out[R,W]: row r is expert(x[batch.token[r]]), unweighted (or of the weighted input: Place::input).
+  void operator()(Host const& on, Rows<V const, width(C)> x, PackedView<config, Host> packed, Batch<config> const& batch, Rows<V, width(C)> out,
+                  std::span<std::byte> scratch, Where at = Where::here()) const {
+    std::int64_t const tokens = x.rows;
+    if (tokens == 0) return;
+    if constexpr (!host::computable<config>)
+      fail(std::string("Experts: the host backend does not compute with ") + name(C.weights) + " expert weights yet", at);
+    require(packed.data != nullptr, "Experts: packed weights are not set", 0, 1, at);
+    require(packed.first_expert >= 0 && packed.experts >= 0 && packed.first_expert <= E - packed.experts, "Experts: the packed shard must lie within the config's experts",
+            packed.first_expert + packed.experts, E, at);
+    std::size_t const want = workspace_bytes(on, tokens);
+    require(scratch.size() >= want, "Experts: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
+    require(batch.begin != nullptr, "Experts: batch.begin is not set", 0, 1, at);
+    if (batch.begin[E] == 0) return;
+    require(batch.token && (batch.weight || !weigh_input), "Experts: batch is not set", 0, 1, at);
+    require(x.data && out.data, "Experts: x or out is not set", 0, 1, at);
+    require(batch.begin[E] <= rows_bound(C, tokens), "Experts: the batch has more rows than x's tokens can have", batch.begin[E], rows_bound(C, tokens), at);
+    require(out.rows >= batch.begin[E], "Experts: out must have a row for every routed row", out.rows, batch.begin[E], at);
+    Isa const path = on.path(at);
+    Arena arena{scratch};
+    Pieces const p = carve(arena, tokens);
+#if defined(__x86_64__)
+    if constexpr (tiled)
+      if (path == Isa::amx) return run(on, host::TileEngine<host::AmxTiles>{path}, x, packed, batch, out, p);
+#endif
+    run(on, host::VectorEngine{path}, x, packed, batch, out, p);
+  }
+
+  std::string explain(Host const& on, std::int64_t tokens) const {
+    if constexpr (!host::computable<config>) return std::string("refused: the host backend does not compute with ") + name(C.weights) + " expert weights yet";
+    else return host::explain_ffn<tiled>(on.path(), name(C.weights), rows_bound(C, tokens), Layout::gate_up, Layout::down);
+  }
+
+  // On an engine of the caller's choice; p is carved from scratch.
+  template <class Engine>
+  static void run(Host const& on, Engine const& engine, Rows<V const, width(C)> x, PackedView<config, Host> packed, Batch<config> const& batch,
+                  Rows<V, width(C)> out, Pieces const& p) {
+    using Operand = typename Engine::Operand;
+    // The tile kernel reads an expert's rows one after the other, so they are gathered; the vector kernel follows the map.
+    constexpr bool gather = weigh_input || std::is_same_v<Operand, bf16>;
+    host::Reader<config> const weights{packed};
+    Operand* const a = reinterpret_cast<Operand*>(p.a);
+    std::int64_t const first_row = batch.begin[packed.first_expert], end_row = batch.begin[packed.first_expert + packed.experts];
+    constexpr std::int64_t padded = Layout::gate_up.padded_inputs();
+    host::for_chunks(*on.pool, gather ? end_row - first_row : x.rows, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first; i < last; ++i) {
+        std::int64_t const r = first_row + i;
+        if constexpr (weigh_input) host::widen_row_scaled(x[batch.token[r]], batch.weight[r], W, padded, a + r * padded);
+        else if constexpr (gather) host::widen_row(x[batch.token[r]], W, padded, a + r * padded);
+        else host::widen_row(x[i], W, padded, a + i * padded);
+      }
+    });
+    std::int64_t hits = 0;
+    for (int e = packed.first_expert; e < packed.first_expert + packed.experts; ++e)
+      if (batch.begin[e] < batch.begin[e + 1]) p.hit[hits++] = e;
+    auto const& l = weights.layout;
+    auto const bias = [&](std::size_t offset, bool has) { return C.expert.bias && has ? weights.floats(offset) : nullptr; };
+    using T = typename Layout::ExpertT;
+    host::FfnGroups<T> const groups{.count = hits, .hit = p.hit, .begin = batch.begin, .first = 0, .weights = packed.data + l.expert_panels,
+                                    .stride = l.expert_stride, .down = l.expert_down, .gate_bias = bias(l.gate_bias, Layout::has_gate),
+                                    .up_bias = bias(l.up_bias, true), .down_bias = bias(l.down_bias, true), .ffn = F, .width = W};
+    host::FfnRows<Operand, V> const rows{.a = a, .map = gather ? nullptr : batch.token, .h = reinterpret_cast<Operand*>(p.h), .out = out.data, .out_stride = out.stride};
+    host::ffn<V, T>(*on.pool, engine, host::activation_for<C.expert, V>(engine.path), Layout::has_gate, Layout::gate_up, Layout::down, groups, rows);
+  }
+
+  static Pieces carve(Arena& arena, std::int64_t tokens) {
+    std::int64_t const rows = rows_bound(C, tokens), by_token = weigh_input ? rows : tokens, by_row = tiled ? (rows + 1) / 2 : 0;
+    Pieces p{};
+    p.a = arena.take<float>((by_token > by_row ? by_token : by_row) * Layout::gate_up.padded_inputs());
+    p.h = arena.take<float>(rows * Layout::down.padded_inputs());
+    p.hit = arena.take<std::int32_t>(E);
+    return p;
+  }
+};
+
+}}

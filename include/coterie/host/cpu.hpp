@@ -1,0 +1,69 @@
+// Which instruction sets this processor has, each feature tested on its own, asked once.
+#pragma once
+#if defined(__x86_64__)
+#include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+#endif
+
+namespace coterie { inline namespace v0 {
+
+// A path through the host kernels, slowest first. best: the last one that this processor runs.
+enum class Isa : int { best, portable, avx2, avx512, amx };
+
+constexpr char const* name(Isa isa) {
+  switch (isa) {
+    case Isa::best: return "best";
+    case Isa::portable: return "portable";
+    case Isa::avx2: return "AVX2";
+    case Isa::avx512: return "AVX-512";
+    case Isa::amx: return "AMX";
+  }
+  return "?";
+}
+
+namespace host {
+
+#if defined(__x86_64__)
+// AMX-BF16, and the kernel's leave to use the tile registers (Linux hands it out per process, on request).
+inline bool has_amx_bf16() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
+  if (!(d & amx_bf16) || !(d & amx_tile)) return false;
+#if defined(__linux__)
+  constexpr long request_permission = 0x1023, tile_data = 18;             // ARCH_REQ_XCOMP_PERM
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
+}
+inline bool has_f16c() {                                                  // clang 14's __builtin_cpu_supports does not know it
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & (1u << 29));
+}
+inline bool detect(Isa isa) {
+  switch (isa) {
+    case Isa::avx2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+    case Isa::avx512: return detect(Isa::avx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    case Isa::amx: return detect(Isa::avx512) && has_amx_bf16();
+    default: return true;
+  }
+}
+#else
+inline bool detect(Isa isa) { return isa == Isa::best || isa == Isa::portable; }
+#endif
+
+inline bool supports(Isa isa) {
+  static bool const has[5]{true, true, detect(Isa::avx2), detect(Isa::avx512), detect(Isa::amx)};
+  return has[static_cast<int>(isa)];
+}
+inline Isa best() {
+  return supports(Isa::amx) ? Isa::amx : supports(Isa::avx512) ? Isa::avx512 : supports(Isa::avx2) ? Isa::avx2 : Isa::portable;
+}
+
+}
+}}

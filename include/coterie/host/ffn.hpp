@@ -1,0 +1,139 @@
+// Gate, up, activation and down for ragged groups of rows: what routed and shared experts have in common.
+#pragma once
+#include "../experts/activation.hpp"
+#include "pool.hpp"
+#include "rows.hpp"
+#include "tiles.hpp"
+
+namespace coterie { inline namespace v0 { namespace host {
+
+// One row's sums of `panels` panels -> hidden values rounded to V; columns at and beyond `valid` become zero.
+template <ExpertConfig X, class V>
+[[gnu::always_inline]] inline void activate_row(float const* sums, std::int64_t panels, float const* gate_bias, float const* up_bias, std::int64_t valid, float* h) {
+  constexpr int columns = gated(X.act) ? tile_outputs : panel_outputs;
+  for (std::int64_t q = 0; q < panels; ++q, sums += panel_outputs, h += columns) {
+    float const* const up = gated(X.act) ? sums + tile_outputs : sums;
+    float g[columns], u[columns];
+    for (int j = 0; j < columns; ++j) g[j] = sums[j], u[j] = up[j];
+    std::int64_t const left = valid - q * columns, n = left < columns ? left : columns;
+    if (up_bias)
+      for (std::int64_t j = 0; j < n; ++j) {
+        if constexpr (gated(X.act)) g[j] += gate_bias[q * columns + j];
+        u[j] += up_bias[q * columns + j];
+      }
+    for (int j = 0; j < columns; ++j) h[j] = rounded<V>(activate<X>(g[j], u[j]));
+    for (std::int64_t j = n > 0 ? n : 0; j < columns; ++j) h[j] = 0;
+  }
+}
+template <ExpertConfig X, class V>
+void activate_portable(float const* sums, std::int64_t panels, float const* gate_bias, float const* up_bias, std::int64_t valid, float* h) {
+  activate_row<X, V>(sums, panels, gate_bias, up_bias, valid, h);
+}
+#if defined(__x86_64__)
+template <ExpertConfig X, class V>
+[[gnu::target("avx2,fma")]] void activate_avx2(float const* sums, std::int64_t panels, float const* gate_bias, float const* up_bias, std::int64_t valid, float* h) {
+  activate_row<X, V>(sums, panels, gate_bias, up_bias, valid, h);
+}
+#endif
+using Activate = void(float const* sums, std::int64_t panels, float const* gate_bias, float const* up_bias, std::int64_t valid, float* h);
+template <ExpertConfig X, class V> Activate* activation_for(Isa path) {
+  Activate* run = &activate_portable<X, V>;
+#if defined(__x86_64__)
+  if (path != Isa::portable) run = &activate_avx2<X, V>;
+#endif
+  (void)path;
+  return run;
+}
+
+// How an ffn of `rows` rows would run, in words.
+template <bool Tiled> std::string explain_ffn(Isa path, char const* weights, std::int64_t rows, PanelShape up, PanelShape down) {
+  bool const tiles = Tiled && path == Isa::amx;
+  return std::string(tiles ? "AMX" : name(path == Isa::amx ? Isa::avx512 : path)) + " on " + weights + " panels, fp32 sums; " + (up.paired ? "gate, up" : "up") +
+         " and activation in one pass over " + std::to_string(up.panels()) + " panels, then down over " + std::to_string(down.panels()) + "; " +
+         (tiles ? "tiles of 32 rows x 32 columns" : "blocks of " + std::to_string(row_block) + " rows x 128 columns") + " for up to " + std::to_string(rows) + " rows";
+}
+
+inline constexpr std::int64_t ffn_panels = 8;              // panels per task: Mixtral's gate and up in 112 tasks of 2 MiB per expert
+
+// One expert's rows [begin, end) and weights.
+template <class T> struct FfnGroup {
+  std::int64_t begin, end;
+  T const *gate_up, *down;
+  float const *gate_bias, *up_bias, *down_bias;            // null: none
+};
+// The experts that have rows: the i-th is hit[i].
+template <class T> struct FfnGroups {
+  std::int64_t count;
+  std::int32_t const *hit, *begin;
+  int first;                                               // of the packed experts
+  std::byte const* weights;                                // of expert `first`
+  std::size_t stride, down;                                // bytes from expert to expert, and from gate_up to down
+  float const *gate_bias, *up_bias, *down_bias;            // of expert `first`, [ffn], [ffn], [width]; null: none
+  std::int64_t ffn, width;
+  FfnGroup<T> operator[](std::int64_t i) const {
+    std::int32_t const e = hit[i];
+    std::int64_t const n = e - first;
+    std::byte const* const at = weights + static_cast<std::size_t>(n) * stride;
+    auto const bias = [n](float const* all, std::int64_t size) { return all ? all + n * size : nullptr; };
+    return {begin[e], begin[e + 1], reinterpret_cast<T const*>(at), reinterpret_cast<T const*>(at + down), bias(gate_bias, ffn), bias(up_bias, ffn), bias(down_bias, width)};
+  }
+};
+// Where activations come from and results go.
+template <class Operand, class V> struct FfnRows {
+  Operand const* a;                                        // padded rows
+  std::int32_t const* map;                                 // routed row -> row of a; null: the same
+  Operand* h;                                              // [R][padded ffn] scratch
+  V* out;
+  std::int64_t out_stride;
+  float const* gamma = nullptr;                            // [R][.] weights of blocks of hidden columns (router-weighed shared experts)
+  std::int64_t gamma_stride = 0, gamma_columns = 1;
+};
+
+// Two phases; inside one, tasks are (group, panels) from one counter. An engine that needs contiguous rows gets no map.
+template <class V, class T, class Engine>
+void ffn(Pool& pool, Engine const& engine, Activate* activate, bool paired, PanelShape up, PanelShape down, FfnGroups<T> const& groups,
+         FfnRows<typename Engine::Operand, V> const& rows) {
+  using Operand = typename Engine::Operand;
+  std::int64_t const width = down.padded_inputs(), k = up.padded_inputs(), up_tasks = ceil_div(up.panels(), ffn_panels), down_tasks = ceil_div(down.panels(), ffn_panels);
+  std::int64_t const columns = paired ? tile_outputs : panel_outputs;
+  pool.run(groups.count * up_tasks, [&](std::int64_t task) {
+    auto const g = groups[task / up_tasks];
+    std::int64_t const p0 = task % up_tasks * ffn_panels, last = p0 + ffn_panels < up.panels() ? p0 + ffn_panels : up.panels();
+    engine.multiply(g.gate_up, up, g.end - g.begin, p0, last, [&](std::int64_t r) { return rows.a + (rows.map ? rows.map[g.begin + r] : g.begin + r) * k; },
+                    [&](std::int64_t r, int height, std::int64_t p, std::int64_t n, float const* sums, std::int64_t stride) {
+                      std::int64_t const c0 = p * columns, wide = n * columns;
+                      float values[column_block * panel_outputs];
+                      for (int m = 0; m < height; ++m) {
+                        std::int64_t const row = g.begin + r + m;
+                        activate(sums + m * stride, n, g.gate_bias ? g.gate_bias + c0 : nullptr, g.up_bias ? g.up_bias + c0 : nullptr, up.outputs - c0, values);
+                        if (rows.gamma)
+                          for (std::int64_t j = 0; j < wide && c0 + j < up.outputs; ++j)
+                            values[j] = rounded<V>(values[j] * rows.gamma[row * rows.gamma_stride + (c0 + j) / rows.gamma_columns]);
+                        Operand* const to = rows.h + row * width + c0;
+                        for (std::int64_t j = 0; j < wide; ++j) to[j] = from_float<Operand>(values[j]);
+                      }
+                    });
+    // Gate panels hold 16 columns: an odd number of them ends in the middle of 32 padded inputs; the last task zeroes the rest.
+    if (last == up.panels() && up.panels() * columns < width)
+      for (std::int64_t r = g.begin; r < g.end; ++r)
+        for (std::int64_t c = up.panels() * columns; c < width; ++c) rows.h[r * width + c] = Operand{};
+  });
+  pool.run(groups.count * down_tasks, [&](std::int64_t task) {
+    auto const g = groups[task / down_tasks];
+    std::int64_t const p0 = task % down_tasks * ffn_panels, last = p0 + ffn_panels < down.panels() ? p0 + ffn_panels : down.panels();
+    engine.multiply(g.down, down, g.end - g.begin, p0, last, [&](std::int64_t r) { return rows.h + (g.begin + r) * width; },
+                    [&](std::int64_t r, int height, std::int64_t p, std::int64_t n, float const* sums, std::int64_t stride) {
+                      std::int64_t const c0 = p * panel_outputs, real = down.outputs - c0 < n * panel_outputs ? down.outputs - c0 : n * panel_outputs;
+                      for (int m = 0; m < height; ++m) {
+                        float const* const values = sums + m * stride;
+                        V* const to = rows.out + (g.begin + r + m) * rows.out_stride + c0;
+                        if (g.down_bias)
+                          for (std::int64_t j = 0; j < real; ++j) to[j] = from_float<V>(values[j] + g.down_bias[c0 + j]);
+                        else
+                          for (std::int64_t j = 0; j < real; ++j) to[j] = from_float<V>(values[j]);
+                      }
+                    });
+  });
+}
+
+}}}

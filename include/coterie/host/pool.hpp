@@ -1,0 +1,153 @@
+// A small pool of threads: one job at a time, its tasks handed out by one counter.
+#pragma once
+#include <atomic>
+#include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
+#include "../error.hpp"
+
+namespace coterie { inline namespace v0 { namespace host {
+
+// Processors this process may run on.
+inline int processors() {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+  long const n = sysconf(_SC_NPROCESSORS_ONLN);
+  return n > 0 ? static_cast<int>(n) : 1;
+}
+
+class Pool {
+ public:
+  explicit Pool(int threads, Where at = Where::here()) : size_(threads ? threads : processors()) {
+    require(threads >= 0, "Host: threads must not be negative (0: all processors)", threads, 0, at);
+    workers_ = new pthread_t[static_cast<std::size_t>(size_)];
+    for (; started_ + 1 < size_; ++started_)
+      if (int const code = pthread_create(&workers_[started_], nullptr, &Pool::work, this)) {
+        stop();
+        fail("Host: thread " + std::to_string(started_ + 1) + " of " + std::to_string(size_) + " could not be started: error " + std::to_string(code));
+      }
+  }
+  ~Pool() { stop(); }
+  Pool(Pool const&) = delete;
+  Pool& operator=(Pool const&) = delete;
+
+  int size() const { return size_; }
+
+  // Runs task(i) for every i in [0, tasks), on the caller and the workers; returns when all are done. Tasks must not
+  // throw, and what they compute must not depend on who runs them. While another caller's job holds the workers, a
+  // caller works alone: nobody waits for anybody, so nested and concurrent calls cannot deadlock.
+  template <class Task> void run(std::int64_t tasks, Task const& task) {
+    if (tasks <= 0) return;
+    if (size_ == 1 || tasks == 1 || busy_.exchange(true, std::memory_order_acquire)) {
+      for (std::int64_t i = 0; i < tasks; ++i) call<Task>(&task, i);
+      return;
+    }
+    Job job{&call<Task>, &task, tasks};
+    pthread_mutex_lock(&mutex_);
+    job_ = &job;
+    generation_.fetch_add(1, std::memory_order_release);
+    pthread_cond_broadcast(&wake_);
+    pthread_mutex_unlock(&mutex_);
+    drain(job);
+    // No worker may still hold &job when it leaves this frame: close the door, then wait for those inside.
+    pthread_mutex_lock(&mutex_);
+    job_ = nullptr;
+    pthread_mutex_unlock(&mutex_);
+    for (int spins = 0; inside_.load(std::memory_order_acquire) != 0; ++spins)
+      if (spins > spin_limit) sched_yield();
+    busy_.store(false, std::memory_order_release);
+  }
+
+ private:
+  struct Job {
+    void (*call)(void const*, std::int64_t);
+    void const* context;
+    std::int64_t tasks;
+    std::atomic<std::int64_t> next{0};
+  };
+  static constexpr int spin_limit = 4000;        // about 20 us: a layer's phases follow each other faster than that
+
+  // One copy of every task's code: two could order a sum's operands differently, and a NaN's sign would tell.
+  template <class Task> [[gnu::noinline]] static void call(void const* context, std::int64_t i) { (*static_cast<Task const*>(context))(i); }
+  static void drain(Job& job) {
+    for (std::int64_t i; (i = job.next.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) job.call(job.context, i);
+  }
+  static void* work(void* self) {
+    static_cast<Pool*>(self)->loop();
+    return nullptr;
+  }
+  void loop() {
+    unsigned seen = 0;
+    for (;;) {
+      for (int spins = 0; spins < spin_limit && generation_.load(std::memory_order_relaxed) == seen; ++spins) pause();
+      pthread_mutex_lock(&mutex_);
+      while (generation_.load(std::memory_order_relaxed) == seen) pthread_cond_wait(&wake_, &mutex_);
+      seen = generation_.load(std::memory_order_relaxed);
+      bool const over = over_;
+      Job* const job = job_;
+      if (job) inside_.fetch_add(1, std::memory_order_relaxed);          // under the mutex: the caller cannot miss it
+      pthread_mutex_unlock(&mutex_);
+      if (over) return;
+      if (!job) continue;
+      drain(*job);
+      inside_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+  static void pause() {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+  void stop() {
+    pthread_mutex_lock(&mutex_);
+    over_ = true;
+    generation_.fetch_add(1, std::memory_order_release);
+    pthread_cond_broadcast(&wake_);
+    pthread_mutex_unlock(&mutex_);
+    for (int i = 0; i < started_; ++i) pthread_join(workers_[i], nullptr);
+    delete[] workers_;
+    pthread_mutex_destroy(&mutex_);
+    pthread_cond_destroy(&wake_);
+  }
+
+  int size_ = 1, started_ = 0;
+  pthread_t* workers_ = nullptr;
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t wake_ = PTHREAD_COND_INITIALIZER;
+  std::atomic<unsigned> generation_{0};
+  std::atomic<int> inside_{0};
+  std::atomic<bool> busy_{false};
+  Job* job_ = nullptr;
+  bool over_ = false;
+};
+
+// A shared Pool: copies of a Host use the same threads. (std::shared_ptr would double the cost of the include.)
+class PoolRef {
+ public:
+  explicit PoolRef(int threads, Where at = Where::here()) : shared_(new Shared{threads, at}) {}
+  PoolRef(PoolRef const& other) : shared_(other.shared_) { shared_->users.fetch_add(1, std::memory_order_relaxed); }
+  PoolRef& operator=(PoolRef const& other) {
+    PoolRef copy{other};
+    Shared* const mine = shared_;
+    shared_ = copy.shared_;
+    copy.shared_ = mine;
+    return *this;
+  }
+  ~PoolRef() {
+    if (shared_->users.fetch_sub(1, std::memory_order_acq_rel) == 1) delete shared_;
+  }
+  Pool& operator*() const { return shared_->pool; }
+  Pool* operator->() const { return &shared_->pool; }
+
+ private:
+  struct Shared {
+    Shared(int threads, Where at) : pool(threads, at) {}
+    Pool pool;
+    std::atomic<int> users{1};
+  };
+  Shared* shared_;
+};
+
+}}}

@@ -1,0 +1,238 @@
+// A model's folder: which family it is, what its layers are as Configs, and which tensor of its files goes where.
+#pragma once
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "config_text.hpp"
+#include "families.hpp"
+#include "safetensors.hpp"
+
+namespace coterie { inline namespace v0 {
+
+// A tensor's place in a layer. The matrices of experts: Layout of its family.
+enum class Part : int { router, router_bias, select_bias, expert_scale, table, gate, up, gate_up, down, gate_bias, up_bias, gate_up_bias, down_bias,
+                        shared_gate, shared_up, shared_down, shared_mix, latent_down, latent_up, outside };
+constexpr std::string_view name(Part p) {
+  constexpr std::array<std::string_view, 20> names{"router", "router_bias", "select_bias", "expert_scale", "table", "gate", "up", "gate_up", "down", "gate_bias",
+                                                   "up_bias", "gate_up_bias", "down_bias", "shared_gate", "shared_up", "shared_down", "shared_mix",
+                                                   "latent_down", "latent_up", "outside"};
+  return names[static_cast<std::size_t>(p)];
+}
+struct TensorPlace {
+  Part part = Part::router;
+  int expert = -1;                       // -1: not of one expert
+  TensorInfo const* tensor = nullptr;    // name, type and shape; valid as long as the Checkpoint
+};
+
+namespace io {
+
+// The float types that weights are computed with.
+constexpr std::optional<DType> dtype_of(Stored s) {
+  switch (s) {
+    case Stored::f32: return DType::fp32;
+    case Stored::bf16: return DType::bf16;
+    case Stored::f16: return DType::fp16;
+    default: return std::nullopt;
+  }
+}
+inline std::string shape_text(std::vector<std::int64_t> const& shape) {
+  std::string out = "[";
+  for (std::int64_t d : shape) out += (out.size() > 1 ? "," : "") + std::to_string(d);
+  return out + "]";
+}
+inline std::string with_number(std::string_view pattern, std::string_view word, int number) {
+  std::string out(pattern);
+  if (auto const place = out.find(word); place != out.npos) out.replace(place, word.size(), std::to_string(number));
+  return out;
+}
+
+}
+
+// One model on disk, as transformers saves it: config.json and safetensors files. Const members may be called by many
+// threads at once. Supported families and how to call: docs/checkpoints.md.
+class Checkpoint {
+ public:
+  // Throws Error when a file is missing or wrong, or when the model is of no family known here.
+  explicit Checkpoint(std::string const& directory, Where at = Where::here())
+      : directory_(directory), json_(Json::read(directory + "/config.json", {}, at)), text_(json_.find("text_config", at).value_or(json_)),
+        files_(directory, at) {
+    model_type_ = json_.string_or("model_type", "", at);
+    family_ = io::find_family(model_type_);
+    std::string const inner = text_.string_or("model_type", "", at);
+    if (!family_) family_ = io::find_family(inner);
+    if (!family_) json_.reject("model_type: got " + io::printable(model_type_) + ", want one of " + io::family_names(), at);
+    first_decoder_ = count(family_->layers, at);
+    layers_ = first_decoder_ + (family_->decoder_layers.empty() ? 0 : count(family_->decoder_layers, at));
+  }
+
+  std::string const& directory() const { return directory_; }
+  std::string const& model_type() const { return model_type_; }
+  int layers() const { return layers_; }                                       // dense ones too; a decoder's after the encoder's
+  ShardedSafetensors const& files() const { return files_; }
+  io::TensorNames const& names(int layer) const { return *block(layer, Where::here()).names; }
+
+  // Whether the files hold a router or experts for this layer.
+  bool is_moe(int layer, Where at = Where::here()) const { return find_block(layer, at).has_value(); }
+
+  // The layer as transformers computes it (deviations: docs/checkpoints.md); the types are those of the files.
+  Config config(int layer, Where at = Where::here()) const {
+    Block const b = block(layer, at);
+    io::TensorNames const& n = *b.names;
+    TensorInfo const& router = files_.at(full(b, n.router), at);
+    Config c = family_->config(io::Fields(text_, layer, !n.table.empty() && files_.find(full(b, n.table)), float_type(router, at)));
+    c.dtype = activations(at);
+    c.router.weights = float_type(router, at);
+    store_types(b, c, at);
+    if (c.shared.ffn) c.shared.weights = io::dtype_of(files_.at(full(b, n.shared_up), at).dtype).value_or(c.dtype);
+    return c;
+  }
+
+  // What load() reads of this layer, in this order; the tensors exist and have the shapes that the config wants.
+  std::vector<TensorPlace> tensors(int layer, Where at = Where::here()) const {
+    Block const b = block(layer, at);
+    Config const c = config(layer, at);
+    io::TensorNames const& n = *b.names;
+    std::vector<TensorPlace> all;
+    auto const place = [&](Part part, std::string_view pattern, bool wanted, std::vector<std::int64_t> const& shape, int expert = -1) {
+      if (!wanted || pattern.empty()) return;
+      TensorInfo const& t = files_.at(full(b, pattern, expert), at);
+      expect_shape(t, shape, at);
+      all.push_back({part, expert, &t});
+    };
+    std::int64_t const E = c.experts, F = c.ffn, H = c.hidden, W = width(c), S = c.shared.ffn, N = logit_columns(c);
+    place(Part::router, n.router, true, {N, H});
+    place(Part::router_bias, n.router_bias, c.router.bias, {N});
+    place(Part::select_bias, n.select_bias, c.router.select_bias, {candidates(c)});
+    place(Part::expert_scale, n.expert_scale, c.router.expert_scale, {E});
+    place(Part::table, n.table, c.router.select == Select::table, {-1, c.top_k});
+    place(Part::shared_gate, n.shared_gate, S, {S, H});
+    place(Part::shared_up, n.shared_up, S, {S, H});
+    place(Part::shared_down, n.shared_down, S, {H, S});
+    place(Part::shared_mix, n.shared_mix, S, {1, H});
+    place(Part::latent_down, n.latent_down, c.expert.latent, {W, H});
+    place(Part::latent_up, n.latent_up, c.expert.latent, {H, W});
+    if (!n.outside.empty())
+      if (TensorInfo const* const t = files_.find(full(b, n.outside))) all.push_back({Part::outside, -1, t});
+    place(Part::gate_up_bias, n.gate_up_bias, c.expert.bias, {E, 2 * F});
+    bool const one_by_one = n.layout == io::Layout::separate;
+    if (!one_by_one) place(Part::down_bias, n.down_bias, c.expert.bias, {E, W});
+    using Shape = std::vector<std::int64_t>;
+    bool const flat = n.layout == io::Layout::flat, in_out = n.layout == io::Layout::halves_in_out || n.layout == io::Layout::interleaved_in_out;
+    Shape const up = one_by_one ? Shape{F, W} : flat ? Shape{E * F, W} : Shape{E, F, W};
+    Shape const down = one_by_one ? Shape{W, F} : flat ? Shape{E * F, W} : in_out ? Shape{E, F, W} : Shape{E, W, F};
+    for (int i = 0; i < (one_by_one ? c.experts : 1); ++i) {
+      int const e = one_by_one ? i : -1;
+      place(Part::gate, n.gate, gated(c.expert.act), up, e);
+      place(Part::up, n.up, true, up, e);
+      place(Part::gate_up, quantised(b, n.gate_up), true, in_out ? Shape{E, W, 2 * F} : Shape{E, 2 * F, W});
+      place(Part::down, quantised(b, n.down), true, down, e);
+      if (!one_by_one) continue;
+      place(Part::gate_bias, n.gate_bias, c.expert.bias, {F}, e);
+      place(Part::up_bias, n.up_bias, c.expert.bias, {F}, e);
+      place(Part::down_bias, n.down_bias, c.expert.bias, {W}, e);
+    }
+    refuse_others(b, all, at);
+    return all;
+  }
+
+ private:
+  struct Block {
+    std::string at;
+    io::TensorNames const* names;
+  };
+
+  int count(std::string_view field, Where at) const {
+    auto found = text_.find(field, at);
+    if (!found) found = text_.find("num_hidden_layers", at);
+    if (!found) text_.reject("has no field " + io::printable(field), at);
+    std::int64_t const n = found->kind() == JsonKind::array ? found->size() : found->integer(at);
+    constexpr std::int64_t most = 1 << 20;
+    if (n < 0 || n > most) found->reject("got " + std::to_string(n) + ", want a number of layers", at);
+    return static_cast<int>(n);
+  }
+  // Names beside the block drop its last word: a.b.moe. and ^c make a.b.c.
+  std::string full(Block const& b, std::string_view pattern, int expert = 0) const {
+    std::string const name = io::with_number(pattern, "{expert}", expert);
+    return name.starts_with('^') ? b.at.substr(0, b.at.rfind('.', b.at.size() - 2) + 1) + name.substr(1) : b.at + name;
+  }
+  // The name of the tensor, or of its MXFP4 blocks.
+  std::string quantised(Block const& b, std::string_view pattern) const {
+    std::string const blocks = std::string(pattern) + "_blocks";
+    return !pattern.empty() && files_.find(full(b, blocks)) ? blocks : std::string(pattern);
+  }
+  static std::string_view matrices(io::TensorNames const& n) { return n.gate_up.empty() ? n.up : n.gate_up; }
+
+  std::optional<Block> find_block(int layer, Where at) const {
+    require(layer >= 0 && layer < layers_, "Checkpoint: layer out of range", layer, layers_ - 1, at);
+    bool const decoder = layer >= first_decoder_;
+    std::string const local = io::with_number(decoder ? family_->decoder_block : family_->block, "{layer}", decoder ? layer - first_decoder_ : layer);
+    for (char const* model : {"model.", "", "language_model.model.", "model.language_model.", "backbone.", "transformer."})
+      for (io::TensorNames const* names : {&family_->names, &family_->other_names}) {
+        Block const b{model + local, names};
+        if (!names->router.empty() && files_.find(full(b, quantised(b, matrices(*names))))) return b;
+      }
+    for (char const* model : {"model.", "", "language_model.model.", "model.language_model.", "backbone.", "transformer."})
+      if (Block const b{model + local, &family_->names}; files_.find(full(b, family_->names.router))) return b;
+    return std::nullopt;
+  }
+  Block block(int layer, Where at) const {
+    auto const found = find_block(layer, at);
+    if (!found) fail(io::printable(directory_, 4096) + ": layer " + std::to_string(layer) + " is not an MoE layer: it has no router and no experts", at);
+    return *found;
+  }
+
+  DType activations(Where at) const {
+    for (Json const& where : {text_, json_})
+      for (char const* field : {"dtype", "torch_dtype"}) {
+        std::string const got = where.string_or(field, "", at);
+        if (got == "float32") return DType::fp32;
+        if (got == "float16") return DType::fp16;
+        if (got == "bfloat16") return DType::bf16;
+        if (!got.empty()) where.at(field, at).reject("got " + io::printable(got) + ", want 'bfloat16', 'float16' or 'float32'", at);
+      }
+    return DType::bf16;
+  }
+  DType float_type(TensorInfo const& t, Where at) const {
+    auto const type = io::dtype_of(t.dtype);
+    if (!type) fail(io::printable(directory_, 4096) + ": tensor " + io::printable(t.name) + " is stored as " + std::string(name(t.dtype)) + ", which is not supported yet", at);
+    return *type;
+  }
+  void store_types(Block const& b, Config& c, Where at) const {
+    std::string const up = quantised(b, matrices(*b.names));
+    TensorInfo const& t = files_.at(full(b, up), at);
+    if (up.ends_with("_blocks")) c.weights = DType::mxfp4, c.quant.group = 32;
+    else if (t.dtype == Stored::f8_e4m3) c.weights = DType::fp8_e4m3, c.quant = {.group = 128, .group_rows = 128};   // DeepSeek's blocks
+    else c.weights = float_type(t, at);
+  }
+  // -1: any; leading ones of the file's shape are dropped. Blocks have a shape of their own, which load() refuses by type.
+  void expect_shape(TensorInfo const& t, std::vector<std::int64_t> const& want, Where at) const {
+    if (t.name.ends_with("_blocks")) return;
+    std::vector<std::int64_t> got = t.shape;
+    while (got.size() > want.size() && got.front() == 1) got.erase(got.begin());
+    bool same = got.size() == want.size();
+    for (std::size_t i = 0; same && i < got.size(); ++i) same = want[i] < 0 || got[i] == want[i];
+    if (!same)
+      fail(io::printable(directory_, 4096) + ": tensor " + io::printable(t.name) + ": shape: got " + io::shape_text(t.shape) + " (file), want " + io::shape_text(want) + " (config.json)", at);
+  }
+  // A tensor of the block that has no place would be left out of the result.
+  void refuse_others(Block const& b, std::vector<TensorPlace> const& all, Where at) const {
+    if (family_->block.ends_with("{layer}.")) return;                          // the block is the whole layer
+    for (TensorInfo const* const t : files_.tensors()) {
+      if (!t->name.starts_with(b.at) || t->name.ends_with("_scales") || t->name.ends_with("_scale_inv")) continue;
+      bool placed = false;
+      for (TensorPlace const& p : all) placed |= p.tensor == t;
+      if (!placed) fail(io::printable(directory_, 4096) + ": tensor " + io::printable(t->name) + " has no place in a layer of " + io::printable(model_type_), at);
+    }
+  }
+
+  std::string directory_, model_type_;
+  Json json_, text_;
+  ShardedSafetensors files_;
+  io::Family const* family_ = nullptr;
+  int layers_ = 0, first_decoder_ = 0;
+};
+
+}}

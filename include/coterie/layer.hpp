@@ -1,0 +1,155 @@
+// The layer: four stages in a row (and two more where the config has shared or latent experts).
+#pragma once
+#include "dispatch/capacity.hpp"
+#include "stages.hpp"
+
+namespace coterie { inline namespace v0 {
+
+template <Config C, class B, class Bundle = void>
+class Layer {
+ public:
+  static constexpr Config config = C;
+  using S = typename pick_stages<Bundle, config, B>::type;
+  using value = element_t<C.dtype>;
+
+ private:
+  static_assert(sizeof(Checked<config>));
+  static_assert(IsRouter<decltype(S::router), config, B>,
+                "coterie::Layer: stages.router must be callable as router(backend, inputs, packed, routing, scratch)");
+  static_assert(IsDispatch<decltype(S::dispatch), config, B>,
+                "coterie::Layer: stages.dispatch must be callable as dispatch(backend, inputs, routing, batch, scratch)");
+  static_assert(IsExperts<decltype(S::experts), config, B>,
+                "coterie::Layer: stages.experts must be callable as experts(backend, x, packed, batch, out, scratch)");
+  static_assert(IsCombine<decltype(S::combine), config, B>,
+                "coterie::Layer: stages.combine must be callable as combine(backend, inputs, packed, routing, batch, out, shared, y, scratch)");
+
+ public:
+  explicit Layer(PackedView<config, B> weights, S stages = {}) : weights_(weights), stages_(stages) {}
+
+  // Bytes forward() needs for up to `tokens` tokens, alignment included; exact, and never less for more tokens.
+  std::size_t workspace_bytes(B const& on, std::int64_t tokens, Where at = Where::here()) const {
+    check_tokens(tokens, at);
+    if (tokens == 0) return 0;
+    Arena arena;
+    carve(arena, on, tokens);
+    return arena.used();
+  }
+  std::size_t workspace_bytes(std::int64_t tokens, Where at = Where::here()) const requires std::is_same_v<B, Host> {
+    return workspace_bytes(Host{.threads = 1}, tokens, at);              // the host's stages need the same on any number of threads
+  }
+
+  // x[T,H] -> y[T,H]. y must not overlap x; workspace is scratch of at least workspace_bytes(on, x.rows).
+  template <class X, int N, class Y, int M>
+  void forward(B const& on, Rows<X, N> x, Rows<Y, M> y, std::span<std::byte> workspace, Where at = Where::here()) const {
+    static_assert(N == config.hidden, "coterie::Layer::forward: x must have Config::hidden columns");
+    static_assert(std::is_same_v<std::remove_const_t<X>, value>, "coterie::Layer::forward: x must have elements of Config::dtype");
+    if constexpr (N == config.hidden && std::is_same_v<std::remove_const_t<X>, value>) forward(on, Inputs<config>{.x = x}, y, workspace, at);
+  }
+  template <class Y, int M>
+  void forward(B const& on, Inputs<config> const& in, Rows<Y, M> y, std::span<std::byte> workspace, Where at = Where::here()) const {
+    static_assert(M == config.hidden, "coterie::Layer::forward: y must have Config::hidden columns");
+    static_assert(std::is_same_v<Y, value>, "coterie::Layer::forward: y must have mutable elements of Config::dtype");
+    if constexpr (M == config.hidden && std::is_same_v<Y, value>) run(on, in, y, workspace, at);
+  }
+
+  // Stage by stage, what would run for `tokens` tokens and on which path.
+  std::string explain(B const& on, std::int64_t tokens) const {
+    auto const line = [&](char const* title, auto const& stage) {
+      if constexpr (requires { stage.explain(on, tokens); }) return title + stage.explain(on, tokens) + "\n";
+      else return title + std::string("the caller's own stage\n");
+    };
+    std::string text = line("router:   ", stages_.router) + line("dispatch: ", stages_.dispatch);
+    if constexpr (C.expert.latent > 0) text += line("latent:   ", stages_.latent);
+    text += line("experts:  ", stages_.experts);
+    if constexpr (C.shared.ffn > 0) text += line("shared:   ", stages_.shared);
+    return text + line("combine:  ", stages_.combine);
+  }
+
+ private:
+  struct Pieces {
+    Routing<config> routing;
+    Batch<config> batch;
+    Rows<value, width(C)> z;                     // [T,W] x at the experts' width
+    Rows<value, width(C)> out;                   // [R,W]
+    Rows<value, C.hidden> shared;                // [T,H]
+    std::span<std::byte> scratch;                // the stages run one after the other and share it
+  };
+  Pieces carve(Arena& arena, B const& on, std::int64_t tokens) const {
+    std::int64_t const rows = rows_bound(C, tokens), n = tokens * slots(C);
+    Pieces p{};
+    p.routing.expert = {arena.take<std::int32_t>(n), tokens};
+    p.routing.weight = {arena.take<float>(n), tokens};
+    if constexpr (shared_rows(C) > 0) p.routing.shared = {arena.take<float>(tokens * shared_rows(C)), tokens};
+    p.batch.begin = arena.take<std::int32_t>(C.experts + 1);
+    p.batch.token = arena.take<std::int32_t>(rows);
+    p.batch.weight = arena.take<float>(rows);
+    p.batch.slot = {arena.take<std::int32_t>(n), tokens};
+    if constexpr (C.expert.latent > 0) p.z = {arena.take<value>(tokens * width(C)), tokens};
+    p.out = {arena.take<value>(rows * width(C)), rows};
+    if constexpr (C.shared.ffn > 0) p.shared = {arena.take<value>(tokens * C.hidden), tokens};
+    std::size_t scratch = 0;
+    auto const most = [&](std::size_t bytes) { scratch = bytes > scratch ? bytes : scratch; };
+    most(scratch_bytes(stages_.router, on, tokens));
+    most(scratch_bytes(stages_.dispatch, on, tokens));
+    most(scratch_bytes(stages_.experts, on, tokens));
+    most(scratch_bytes(stages_.combine, on, tokens));
+    if constexpr (C.shared.ffn > 0) most(scratch_bytes(stages_.shared, on, tokens));
+    if constexpr (C.expert.latent > 0) most(scratch_bytes(stages_.latent, on, tokens));
+    p.scratch = arena.rest(scratch);
+    return p;
+  }
+
+  void run(B const& on, Inputs<config> const& in, Rows<value, C.hidden> y, std::span<std::byte> workspace, Where at) const {
+    std::int64_t const tokens = in.x.rows;
+    check_tokens(tokens, at);
+    require(y.rows == tokens, "Layer::forward: y must have as many rows as x", y.rows, tokens, at);
+    std::size_t const want = workspace_bytes(on, tokens, at);
+    require(workspace.size() >= want, "Layer::forward: workspace is too small", static_cast<std::int64_t>(workspace.size()), static_cast<std::int64_t>(want), at);
+    if (tokens == 0) return;
+    require(weights_.first_expert == 0 && weights_.experts == C.experts, "Layer::forward: a shard computes part of the rows only; give the whole view, or call Experts alone",
+            weights_.experts, C.experts, at);
+    check_rows(in.x.data, in.x.stride, "Layer::forward: x is not set", "Layer::forward: x must be aligned to its elements", "Layer::forward: x's row stride must be at least hidden", at);
+    check_rows(y.data, y.stride, "Layer::forward: y is not set", "Layer::forward: y must be aligned to its elements", "Layer::forward: y's row stride must be at least hidden", at);
+    auto const from = reinterpret_cast<std::uintptr_t>(in.x.data), to = reinterpret_cast<std::uintptr_t>(y.data);
+    auto const reach = [&](std::int64_t stride) { return static_cast<std::uintptr_t>((tokens - 1) * stride + C.hidden) * sizeof(value); };
+    require(from + reach(in.x.stride) <= to || to + reach(y.stride) <= from, "Layer::forward: y must not overlap x", 1, 0, at);
+
+    Arena arena{workspace};
+    Pieces const p = carve(arena, on, tokens);
+    call(stages_.router, at, on, in, weights_, p.routing, p.scratch);
+    call(stages_.dispatch, at, on, in, p.routing, p.batch, p.scratch);
+    Rows<value const, width(C)> x{};
+    if constexpr (C.expert.latent > 0) {
+      call(stages_.latent, at, on, in.x, weights_, p.z, p.scratch);
+      x = p.z;
+    } else {
+      x = in.x;
+    }
+    call(stages_.experts, at, on, x, weights_, p.batch, p.out, p.scratch);
+    if constexpr (C.shared.ffn > 0) call(stages_.shared, at, on, in, weights_, p.routing, p.shared, p.scratch);
+    call(stages_.combine, at, on, in, weights_, p.routing, p.batch, p.out, p.shared, y, p.scratch);
+  }
+
+  // Errors inside a stage name the caller of forward(), where the stage takes a Where.
+  template <class Stage, class... Arguments> static void call(Stage const& stage, Where at, Arguments const&... arguments) {
+    if constexpr (requires { stage(arguments..., at); }) stage(arguments..., at);
+    else stage(arguments...);
+  }
+
+  static void check_tokens(std::int64_t tokens, Where at) {
+    constexpr std::int64_t most = ((std::int64_t{1} << 31) - 1) / slots(C);
+    require(tokens >= 0, "Layer: tokens must not be negative", tokens, 0, at);
+    require(tokens <= most, "Layer: tokens times slots must stay below 2^31", tokens, most, at);
+  }
+  static void check_rows(void const* data, std::int64_t stride, char const* missing, char const* misaligned, char const* narrow, Where at) {
+    require(data != nullptr, missing, 0, 1, at);
+    auto const rest = reinterpret_cast<std::uintptr_t>(data) % alignof(value);
+    require(rest == 0, misaligned, static_cast<std::int64_t>(rest), 0, at);
+    require(stride >= C.hidden, narrow, stride, C.hidden, at);
+  }
+
+  PackedView<config, B> weights_;
+  [[no_unique_address]] S stages_;
+};
+
+}}

@@ -1,0 +1,107 @@
+// Every preset with its name, for tools that list or look them up.
+#pragma once
+#include "early.hpp"
+#include "selected.hpp"
+#include "sigmoid.hpp"
+#include "softmax.hpp"
+
+namespace coterie { inline namespace v0 {
+
+struct Preset {
+  char const* name = "";
+  Config layer{};
+};
+
+namespace presets {
+inline constexpr Preset all[] = {
+  {.name = "shazeer_moe_256", .layer = shazeer_moe_256},
+  {.name = "gshard_600b", .layer = gshard_600b},
+  {.name = "switch_base", .layer = switch_base},
+  {.name = "switch_c", .layer = switch_c},
+  {.name = "glam_64b_64e", .layer = glam_64b_64e},
+  {.name = "st_moe_32b", .layer = st_moe_32b},
+  {.name = "st_moe_32b_encoder", .layer = st_moe_32b_encoder},
+  {.name = "nllb_moe_54b", .layer = nllb_moe_54b},
+  {.name = "hash", .layer = hash},
+  {.name = "expert_choice", .layer = expert_choice},
+  {.name = "expert_choice_8b_64e", .layer = expert_choice_8b_64e},
+  {.name = "thousands", .layer = thousands},
+  {.name = "mixtral_8x7b", .layer = mixtral_8x7b},
+  {.name = "mixtral_8x22b", .layer = mixtral_8x22b},
+  {.name = "minimax_text_01", .layer = minimax_text_01},
+  {.name = "snowflake_arctic", .layer = snowflake_arctic},
+  {.name = "grok_1", .layer = grok_1},
+  {.name = "dbrx", .layer = dbrx},
+  {.name = "jamba_v0_1", .layer = jamba_v0_1},
+  {.name = "jamba_1_5_large", .layer = jamba_1_5_large},
+  {.name = "qwen1_5_moe_a2_7b", .layer = qwen1_5_moe_a2_7b},
+  {.name = "qwen2_57b_a14b", .layer = qwen2_57b_a14b},
+  {.name = "qwen3_30b_a3b", .layer = qwen3_30b_a3b},
+  {.name = "qwen3_235b_a22b", .layer = qwen3_235b_a22b},
+  {.name = "qwen3_next_80b_a3b", .layer = qwen3_next_80b_a3b},
+  {.name = "qwen3_5_35b_a3b", .layer = qwen3_5_35b_a3b},
+  {.name = "qwen3_5_397b_a17b", .layer = qwen3_5_397b_a17b},
+  {.name = "olmoe_1b_7b", .layer = olmoe_1b_7b},
+  {.name = "flex_olmo_7x7b_1t", .layer = flex_olmo_7x7b_1t},
+  {.name = "deepseek_moe_16b", .layer = deepseek_moe_16b},
+  {.name = "deepseek_v2_lite", .layer = deepseek_v2_lite},
+  {.name = "deepseek_v2", .layer = deepseek_v2},
+  {.name = "mistral_small_4", .layer = mistral_small_4},
+  {.name = "hunyuan_large", .layer = hunyuan_large},
+  {.name = "hunyuan_a13b", .layer = hunyuan_a13b},
+  {.name = "ernie_4_5_300b_a47b", .layer = ernie_4_5_300b_a47b},
+  {.name = "ernie_4_5_21b_a3b", .layer = ernie_4_5_21b_a3b},
+  {.name = "longcat_flash", .layer = longcat_flash},
+  {.name = "gemma_4_26b_a4b", .layer = gemma_4_26b_a4b},
+  {.name = "zaya1_8b", .layer = zaya1_8b},
+  {.name = "granite_3_0_1b_a400m", .layer = granite_3_0_1b_a400m},
+  {.name = "granite_3_0_3b_a800m", .layer = granite_3_0_3b_a800m},
+  {.name = "jetmoe_8b", .layer = jetmoe_8b},
+  {.name = "aria", .layer = aria},
+  {.name = "gpt_oss_120b", .layer = gpt_oss_120b},
+  {.name = "gpt_oss_20b", .layer = gpt_oss_20b},
+  {.name = "openai_privacy_filter", .layer = openai_privacy_filter},
+  {.name = "llama4_scout", .layer = llama4_scout},
+  {.name = "llama4_maverick", .layer = llama4_maverick},
+  {.name = "cohere2_moe", .layer = cohere2_moe},
+  {.name = "cohere2_moe_average", .layer = cohere2_moe_average},
+  {.name = "smallthinker_4b_a0_6b", .layer = smallthinker_4b_a0_6b},
+  {.name = "smallthinker_21b_a3b", .layer = smallthinker_21b_a3b},
+  {.name = "phi_3_5_moe", .layer = phi_3_5_moe},
+  {.name = "deepseek_v3", .layer = deepseek_v3},
+  {.name = "deepseek_v3_2", .layer = deepseek_v3_2},
+  {.name = "deepseek_v4_flash", .layer = deepseek_v4_flash},
+  {.name = "deepseek_v4_pro", .layer = deepseek_v4_pro},
+  {.name = "deepseek_v4_flash_hash", .layer = deepseek_v4_flash_hash},
+  {.name = "moonlight_16b_a3b", .layer = moonlight_16b_a3b},
+  {.name = "kimi_k2", .layer = kimi_k2},
+  {.name = "kimi_linear_48b_a3b", .layer = kimi_linear_48b_a3b},
+  {.name = "kimi_k3", .layer = kimi_k3},
+  {.name = "glm_4_5", .layer = glm_4_5},
+  {.name = "glm_4_5_air", .layer = glm_4_5_air},
+  {.name = "glm_4_7_flash", .layer = glm_4_7_flash},
+  {.name = "glm_5", .layer = glm_5},
+  {.name = "dots_llm1", .layer = dots_llm1},
+  {.name = "k_exaone_236b_a23b", .layer = k_exaone_236b_a23b},
+  {.name = "solar_open_100b", .layer = solar_open_100b},
+  {.name = "mimo_v2_flash", .layer = mimo_v2_flash},
+  {.name = "a_x_k1", .layer = a_x_k1},
+  {.name = "ling_mini_2_0", .layer = ling_mini_2_0},
+  {.name = "ling_1t", .layer = ling_1t},
+  {.name = "hy3_preview", .layer = hy3_preview},
+  {.name = "minimax_m2", .layer = minimax_m2},
+  {.name = "minimax_m3", .layer = minimax_m3},
+  {.name = "step_3_5_flash", .layer = step_3_5_flash},
+  {.name = "step_3_5_flash_clamped", .layer = step_3_5_flash_clamped},
+  {.name = "laguna_xs_2", .layer = laguna_xs_2},
+  {.name = "trinity_mini", .layer = trinity_mini},
+  {.name = "trinity_nano", .layer = trinity_nano},
+  {.name = "lfm2_8b_a1b", .layer = lfm2_8b_a1b},
+  {.name = "klear_46b_a2_5b", .layer = klear_46b_a2_5b},
+  {.name = "nemotron_3_nano_30b_a3b", .layer = nemotron_3_nano_30b_a3b},
+  {.name = "nemotron_3_super_120b_a12b", .layer = nemotron_3_super_120b_a12b},
+  {.name = "inkling", .layer = inkling},
+};
+}
+
+}}

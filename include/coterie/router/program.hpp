@@ -1,0 +1,245 @@
+// The routing program: from one token's logits to its experts and weights, the same code on host and device.
+// Meaning and sources of every option: docs/router.md.
+#pragma once
+#include "../checked.hpp"
+#include "random.hpp"
+
+namespace coterie { inline namespace v0 { namespace route {
+
+// Orders scores by their bits: larger value, larger key; -0 equals +0; NaN ranks below -infinity.
+COTERIE_HD inline std::uint32_t order_key(float score) {
+  std::uint32_t const b = math::bits_of(score);
+  if ((b & 0x7fffffffu) > 0x7f800000u) return 0;
+  if (b == 0x80000000u) return 0x80000000u;
+  return b >> 31 ? ~b : b | 0x80000000u;
+}
+// The same with ties to the lower index.
+COTERIE_HD inline std::uint64_t order_key(float score, int index) {
+  return std::uint64_t{order_key(score)} << 32 | (0xffffffffu - static_cast<std::uint32_t>(index));
+}
+COTERIE_HD inline int index_of(std::uint64_t key) { return static_cast<int>(0xffffffffu - static_cast<std::uint32_t>(key)); }
+
+// The k best of score(0..n): their keys, best first, in heap[k].
+template <class Score> COTERIE_HD inline void best(Score const& score, int n, int k, std::uint64_t* heap) {
+  auto const sift = [heap](int at, int size) {                           // heap[0] is the worst of those kept
+    for (int child; (child = 2 * at + 1) < size; at = child) {
+      if (child + 1 < size && heap[child + 1] < heap[child]) ++child;
+      if (heap[at] <= heap[child]) return;
+      std::uint64_t const moved = heap[at];
+      heap[at] = heap[child];
+      heap[child] = moved;
+    }
+  };
+  for (int e = 0; e < k; ++e) heap[e] = order_key(score(e), e);
+  for (int at = k / 2 - 1; at >= 0; --at) sift(at, k);
+  for (int e = k; e < n; ++e) {
+    std::uint64_t const key = order_key(score(e), e);
+    if (key > heap[0]) {
+      heap[0] = key;
+      sift(0, k);
+    }
+  }
+  for (int size = k - 1; size > 0; --size) {                             // the worst goes last
+    std::uint64_t const worst = heap[0];
+    heap[0] = heap[size];
+    heap[size] = worst;
+    sift(0, size);
+  }
+}
+COTERIE_HD inline void top_k(float const* scores, int n, int k, std::uint64_t* heap, std::int32_t* index) {
+  best([scores](int e) { return scores[e]; }, n, k, heap);
+  for (int i = 0; i < k; ++i) index[i] = index_of(heap[i]);
+}
+
+// Sum over 32 interleaved lanes, then a tree: the order a warp can reproduce.
+[[gnu::always_inline]] COTERIE_HD inline float lane_sum(float const* v, int n) {
+  float lane[32];
+  for (int l = 0; l < 32; ++l) lane[l] = 0;
+  int i = 0;
+  for (; i + 32 <= n; i += 32)
+    for (int l = 0; l < 32; ++l) lane[l] += v[i + l];
+  for (int l = 0; i < n; ++i, ++l) lane[l] += v[i];
+  for (int half = 16; half > 0; half /= 2)
+    for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+  return lane[0];
+}
+
+// In place. A NaN or an infinity on top makes every probability NaN, as in torch.
+[[gnu::always_inline]] COTERIE_HD inline void softmax(float* v, int n) {
+  std::uint32_t best = 0;
+  float top = -math::infinity;
+  bool nan = false;
+  for (int i = 0; i < n; ++i) {
+    nan |= is_nan(v[i]);
+    std::uint32_t const key = order_key(v[i]);
+    if (key > best) best = key, top = v[i];
+  }
+  if (nan || math::absolute(top) == math::infinity) {                    // infinity - infinity, also where -ffast-math forgets it
+    for (int i = 0; i < n; ++i) v[i] = math::quiet_nan;
+    return;
+  }
+  for (int i = 0; i < n; ++i) v[i] = math::exp(v[i] - top);
+  float const sum = lane_sum(v, n);
+  for (int i = 0; i < n; ++i) v[i] = v[i] / sum;
+}
+
+template <Config C>
+struct Token {
+  std::int32_t const* ids = nullptr;             // [K] Select::table
+  float const* noise_logits = nullptr;           // [N] Noise::softplus
+  float const* select_bias = nullptr;            // [E+Z]
+  float const* expert_scale = nullptr;           // [E]
+  float router_scale = 1;
+  std::uint64_t seed = 0;                        // 0: evaluation
+  std::int64_t index = 0;                        // of the token, for its random numbers
+};
+
+template <Config C> struct Program {
+  static constexpr Config config = C;
+  using T = element_t<C.dtype>;
+  static constexpr int E = candidates(C), N = logit_columns(C), K = C.top_k, shared = shared_rows(C);
+  static constexpr RouterConfig R = C.router;
+  // Whether weights are normalised and scaled by dispatch, once it knows who was dropped.
+  static constexpr bool deferred = C.capacity.rounding != Rounding::none && C.capacity.normalise == When::after && R.normalise != Normalise::none;
+
+  [[gnu::always_inline]] COTERIE_HD static inline float step(float v) { return R.precision == Precision::model ? rounded<T>(v) : v; }
+
+  // What happens to every logit before scores are made of them.
+  [[gnu::always_inline]] COTERIE_HD static inline void prepare(float* z, Token<C> const& t) {
+    if constexpr (R.soft_cap > 0)
+      for (int e = 0; e < N; ++e) z[e] = step(math::tanh(z[e] / R.soft_cap) * R.soft_cap);
+    if constexpr (R.noise == Noise::softplus)
+      if (t.seed)
+        for (int e = 0; e < E; ++e)
+          z[e] = math::fma(random::gaussian(t.seed, random::Stream::softplus, static_cast<std::uint64_t>(t.index), static_cast<std::uint32_t>(e)),
+                           math::softplus(t.noise_logits[e]) + R.noise_size, z[e]);
+  }
+  [[gnu::always_inline]] COTERIE_HD static inline void score(float* s) {
+    if constexpr (R.score == Score::softmax) softmax(s, E);
+    if constexpr (R.score == Score::sigmoid) for (int e = 0; e < N; ++e) s[e] = math::sigmoid(s[e]);
+    if constexpr (R.score == Score::sqrt_softplus) for (int e = 0; e < E; ++e) s[e] = __builtin_sqrtf(math::softplus(s[e]));
+    if constexpr (R.score != Score::identity) for (int e = 0; e < N; ++e) s[e] = step(s[e]);
+  }
+  // Masks the experts of the groups that are not kept.
+  [[gnu::always_inline]] COTERIE_HD static inline void keep_groups(float* c) {
+    constexpr int G = R.groups, size = E / G;
+    float group[G];
+    std::uint64_t heap[R.groups_kept];
+    std::int32_t kept[R.groups_kept];
+    bool keep[G];
+    for (int g = 0; g < G; ++g) {
+      std::uint64_t first = 0, second = 0;
+      for (int i = 0; i < size; ++i) {
+        std::uint64_t const key = order_key(c[g * size + i], g * size + i);
+        if (key > first) second = first, first = key;
+        else if (key > second) second = key;
+      }
+      group[g] = c[index_of(first)];
+      if constexpr (R.group_score == GroupScore::top2_sum) group[g] = step(group[g] + c[index_of(second)]);
+      keep[g] = false;
+    }
+    top_k(group, G, R.groups_kept, heap, kept);
+    for (int i = 0; i < R.groups_kept; ++i) keep[kept[i]] = true;
+    for (int e = 0; e < E; ++e)
+      if (!keep[e / size]) c[e] = R.group_fill == Fill::zero ? 0.f : -math::infinity;
+  }
+  // Phi-3.5-MoE at evaluation: two rounds of argmax, each weighed by a softmax over the logits near the maximum.
+  [[gnu::always_inline]] COTERIE_HD static inline void sparse_mixer(float const* z, std::int32_t* expert, float* weight) {
+    float p[E];
+    int first = -1;
+    for (int round = 0; round < 2; ++round) {
+      std::uint64_t best = 0;
+      for (int e = 0; e < E; ++e)
+        if (e != first) {
+          std::uint64_t const key = order_key(z[e], e);
+          if (key > best) best = key;
+        }
+      int const i = index_of(best);
+      float const m = z[i];
+      int kept = 0, at = 0;
+      for (int e = 0; e < E; ++e) {
+        float const a = math::absolute(z[e]), factor = a > m ? a : m;
+        float const far = factor == 0 ? 0 : (m - z[e]) / factor;         // NaN is kept; by bits, for -ffast-math
+        bool const keep = e != first && (e == i || is_nan(far) || far <= 2 * R.noise_size);
+        if (e == i) at = kept;
+        if (keep) p[kept++] = z[e];
+      }
+      softmax(p, kept);
+      expert[round] = i;
+      weight[round] = step(p[at]);
+      first = i;
+    }
+  }
+  // Weights of the selected, in their order; shared[] follows them in a joint normalisation.
+  [[gnu::always_inline]] COTERIE_HD static inline void normalise(float* weight, int n, float* shared_weight) {
+    if constexpr (R.normalise == Normalise::none) return;
+    float sum = 0;
+    for (int k = 0; k < n; ++k) sum += weight[k];
+    for (int i = 0; i < shared; ++i) sum += shared_weight[i];
+    float const d = R.normalise == Normalise::sum_add ? step(sum) + R.epsilon : sum > R.epsilon || is_nan(sum) ? sum : R.epsilon;
+    for (int k = 0; k < n; ++k) weight[k] = step(weight[k] / step(d));
+    for (int i = 0; i < shared; ++i) shared_weight[i] = step(shared_weight[i] / step(d));
+  }
+  [[gnu::always_inline]] COTERIE_HD static inline float scaled(float w, float router_scale) {
+    if constexpr (R.scale_on == ScaleOn::weights && R.scale != 1) w = w * R.scale;
+    return router_scale == 1 ? w : w * router_scale;
+  }
+  [[gnu::always_inline]] COTERIE_HD static inline float final(float w) { return R.round_weight || R.precision == Precision::model ? rounded<T>(w) : w; }
+
+  // Selection and raw weights from logits.
+  [[gnu::always_inline]] COTERIE_HD static inline void choose(float* z, float* c, std::uint64_t* heap, Token<C> const& t, std::int32_t* expert,
+                                                              float* weight, float* shared_weight) {
+    prepare(z, t);
+    if constexpr (R.select == Select::sparse_mixer) {
+      sparse_mixer(z, expert, weight);
+    } else {
+      bool const perturbed = R.noise == Noise::gumbel && t.seed != 0;
+      if (perturbed)
+        for (int e = 0; e < E; ++e)
+          c[e] = math::fma(R.noise_size, random::gumbel(t.seed, random::Stream::gumbel, static_cast<std::uint64_t>(t.index), static_cast<std::uint32_t>(e)), z[e]);
+      score(z);
+      if constexpr (R.select == Select::table) {
+        for (int k = 0; k < K; ++k) expert[k] = t.ids[k];
+      } else {
+        if (!perturbed)
+          for (int e = 0; e < E; ++e) c[e] = R.select_bias ? z[e] + t.select_bias[e] : z[e];
+        if constexpr (R.select == Select::group_top_k && R.groups > 1) keep_groups(c);
+        top_k(c, E, K, heap, expert);
+      }
+      int n = 0;                                 // only a table can say -1, no expert: it has no part in what follows
+      for (int k = 0; k < K; ++k)
+        if (expert[k] >= 0) weight[n++] = z[expert[k]];
+      if constexpr (R.post == Post::softmax) softmax(weight, n);
+      if constexpr (R.post == Post::sigmoid) for (int k = 0; k < n; ++k) weight[k] = math::sigmoid(weight[k]);
+      if constexpr (R.post != Post::none) for (int k = 0; k < n; ++k) weight[k] = step(weight[k]);
+      for (int k = K - 1; n < K && k >= 0; --k) weight[k] = expert[k] >= 0 ? weight[--n] : 0.f;
+    }
+    for (int i = 0; i < shared; ++i) shared_weight[i] = z[E + i];
+  }
+
+  // z[N]: logits, overwritten; c[N]: scratch; expert, weight: [K]; shared: [shared_rows].
+  [[gnu::always_inline]] COTERIE_HD static inline void run(float* z, float* c, std::uint64_t* heap, Token<C> const& t, std::int32_t* expert, float* weight, float* shared_weight) {
+    if constexpr (R.input == RouterInput::token_ids) {
+      for (int k = 0; k < K; ++k) expert[k] = t.ids[k], weight[k] = t.ids[k] >= 0 ? 1.f : 0.f;
+    } else {
+      choose(z, c, heap, t, expert, weight, shared_weight);
+    }
+    if constexpr (R.noise == Noise::random_second)
+      if (t.seed) {
+        float const sum = weight[0] + weight[1], share = weight[1] / (sum + R.epsilon);
+        if (!(share >= R.noise_size * random::uniform(t.seed, random::Stream::second, static_cast<std::uint64_t>(t.index), 0))) expert[1] = -1;
+      }
+    if constexpr (!deferred) {
+      normalise(weight, K, shared_weight);
+      for (int k = 0; k < K; ++k) {
+        weight[k] = scaled(weight[k], t.router_scale);
+        if constexpr (R.expert_scale != 0) weight[k] = expert[k] < 0 || expert[k] >= C.experts ? weight[k] : weight[k] * t.expert_scale[expert[k]];
+        weight[k] = final(weight[k]);
+      }
+      for (int i = 0; i < shared; ++i) shared_weight[i] = final(scaled(shared_weight[i], t.router_scale));
+    }
+    for (int k = 0; k < K; ++k) if (expert[k] < 0) weight[k] = 0;
+  }
+};
+
+}}}

@@ -1,0 +1,85 @@
+// Packing and its inverse: every element comes back bit for bit, from any strides, whatever the sizes.
+#include <coterie/coterie.hpp>
+#include <doctest/doctest.h>
+#include <vector>
+
+namespace {
+using namespace coterie;
+
+template <class T> auto bits_of(T v) {
+  if constexpr (std::is_same_v<T, float>) return bit_cast<std::uint32_t>(v);
+  else return v.bits;
+}
+
+// transposed: the checkpoint stores [inputs][outputs].
+template <Config C> void round_trip(bool transposed) {
+  using T = element_t<C.weights>;
+  using R = element_t<C.router.weights>;
+  constexpr std::size_t n = std::size_t{C.ffn} * width(C), e = C.experts, r = std::size_t{logit_columns(C)} * C.hidden;
+  std::vector<T> raw(3 * n * e);
+  std::vector<R> router(r);
+  std::uint32_t state = 9;
+  auto const next = [&] { return state = state * 1664525u + 1013904223u; };
+  for (T& v : raw) v = bit_cast<T>(static_cast<decltype(bits_of(T{}))>(next()));             // any bits, NaN payloads too
+  for (R& v : router) v = from_float<R>(static_cast<float>(next()));
+  Weights<C> weights{};
+  weights.router = {router.data()};
+  auto const view = [&](T* data, auto matrix, int out, int in) {
+    matrix.data = data;
+    matrix.out_stride = transposed ? 1 : in, matrix.in_stride = transposed ? out : 1;
+    return matrix;
+  };
+  for (std::size_t i = 0; i < e; ++i) {
+    weights.gate[i] = view(&raw[3 * i * n], weights.gate[i], C.ffn, width(C));
+    weights.up[i] = view(&raw[(3 * i + 1) * n], weights.up[i], C.ffn, width(C));
+    weights.down[i] = view(&raw[(3 * i + 2) * n], weights.down[i], width(C), C.ffn);
+  }
+  Host const on{.threads = 2};
+  auto const packed = pack(on, weights);
+  for (int i = 0; i < C.experts; ++i) {
+    std::vector<T> back(3 * n);
+    std::size_t const k = static_cast<std::size_t>(i);
+    unpack_expert<C>(on, packed.view(), i, view(&back[0], Matrix<C.weights, C.ffn, width(C), true>{}, C.ffn, width(C)),
+                     view(&back[n], Matrix<C.weights, C.ffn, width(C), true>{}, C.ffn, width(C)), view(&back[2 * n], Matrix<C.weights, width(C), C.ffn, true>{}, width(C), C.ffn));
+    std::size_t different = 0;
+    for (std::size_t j = gated(C.expert.act) ? 0 : n; j < 3 * n; ++j) different += bits_of(back[j]) != bits_of(raw[3 * k * n + j]);
+    CHECK(different == 0);
+  }
+  std::vector<R> back(r);
+  unpack_router<C>(on, packed.view(), {back.data()});
+  std::size_t different = 0;
+  for (std::size_t j = 0; j < r; ++j) different += bits_of(back[j]) != bits_of(router[j]);
+  CHECK(different == 0);
+}
+}
+
+TEST_SUITE("host") {
+  TEST_CASE("unpacking inverts packing, bit for bit") {
+    for (bool transposed : {false, true}) {
+      round_trip<Config{.experts = 3, .top_k = 1, .hidden = 1, .ffn = 1}>(transposed);
+      round_trip<Config{.experts = 2, .top_k = 1, .hidden = 33, .ffn = 7, .dtype = DType::fp32, .weights = DType::fp32, .router = {.weights = DType::fp32}}>(transposed);
+      round_trip<Config{.experts = 5, .top_k = 2, .hidden = 64, .ffn = 49, .dtype = DType::fp16, .weights = DType::fp16}>(transposed);
+      round_trip<Config{.experts = 4, .top_k = 2, .hidden = 70, .ffn = 96, .expert = {.act = Act::relu2}}>(transposed);
+    }
+  }
+  TEST_CASE("a caller's buffer is refreshed in place") {
+    constexpr Config c{.experts = 2, .top_k = 1, .hidden = 32, .ffn = 32};
+    std::vector<bf16> zero(32 * 32), one(32 * 32, from_float<bf16>(1));
+    host::Buffer memory{Packer<c, Host>::bytes()};
+    Host const on{.threads = 1};
+    auto const fill = [&](std::vector<bf16> const& w) {
+      Packer<c, Host> packer{on, memory.span()};
+      Weights<c> raw{};
+      raw.router = {w.data()};
+      packer.router(raw);
+      for (int e = 0; e < c.experts; ++e) packer.expert<DType::bf16>(e, {w.data()}, {w.data()}, {w.data()});
+      return packer.finish();
+    };
+    auto const first = fill(zero), second = fill(one);
+    CHECK(first.view().data == second.view().data);
+    std::vector<bf16> back(32 * 32);
+    unpack_router<c>(on, first.view(), {std::vector<bf16>(2 * 32).data()});
+    unpack_expert<c>(on, first.view(), 1, {back.data()}, {back.data()}, {back.data()});
+    CHECK(to_float(back[5]) == 1);
+  }
+}

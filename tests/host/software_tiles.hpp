@@ -1,0 +1,71 @@
+// A tile machine in software: what AMX does, by its documentation, on any processor. Faults are reported, not absorbed.
+#pragma once
+#include <coterie/host/tiles.hpp>
+#include <cstring>
+
+namespace test {
+
+struct SoftwareTiles {
+  struct Register { std::uint8_t bytes[16][64]; };
+  struct State {
+    Register tile[8]{};
+    coterie::host::TileShapes shapes{};
+    bool configured = false;
+    long faults = 0, products = 0;
+  };
+  static State& state() {
+    thread_local State s;
+    return s;
+  }
+  static void configure(coterie::host::TileShapes const& shapes) {
+    State& s = state();
+    s.shapes = shapes;
+    s.configured = true;
+    s.faults += shapes.palette != 1 || shapes.start_row != 0;
+    for (int t = 0; t < 8; ++t) s.faults += shapes.rows[t] == 0 || shapes.rows[t] > 16 || shapes.row_bytes[t] == 0 || shapes.row_bytes[t] > 64;
+    std::memset(s.tile, 0, sizeof s.tile);
+  }
+  static void release() { state().configured = false; }
+  template <int Tile> static void zero() {
+    state().faults += !state().configured;
+    std::memset(&state().tile[Tile], 0, sizeof(Register));
+  }
+  template <int Tile> static void load(void const* from, std::int64_t stride) {
+    State& s = state();
+    s.faults += !s.configured;
+    std::memset(&s.tile[Tile], 0, sizeof(Register));
+    for (int r = 0; r < s.shapes.rows[Tile]; ++r)
+      std::memcpy(s.tile[Tile].bytes[r], static_cast<std::uint8_t const*>(from) + r * stride, s.shapes.row_bytes[Tile]);
+  }
+  template <int Tile> static void store(void* to, std::int64_t stride) {
+    State& s = state();
+    s.faults += !s.configured;
+    for (int r = 0; r < s.shapes.rows[Tile]; ++r)
+      std::memcpy(static_cast<std::uint8_t*>(to) + r * stride, s.tile[Tile].bytes[r], s.shapes.row_bytes[Tile]);
+  }
+  // Even and odd products are summed apart for each pair of inputs, then joined to the sum.
+  template <int Sum, int A, int B> static void multiply() {
+    State& s = state();
+    ++s.products;
+    // The shapes must fit: as many pairs of inputs in a row of A as rows in B.
+    s.faults += !s.configured || s.shapes.rows[Sum] != s.shapes.rows[A] || s.shapes.row_bytes[A] != 4 * s.shapes.rows[B] || s.shapes.row_bytes[Sum] != s.shapes.row_bytes[B];
+    for (int m = 0; m < s.shapes.rows[Sum]; ++m)
+      for (int n = 0; n < s.shapes.row_bytes[Sum] / 4; ++n) {
+        float even = 0, odd = 0, sum;
+        for (int k = 0; k < s.shapes.rows[B]; ++k) {
+          auto const value = [&](int tile, int row, int i) {
+            coterie::bf16 v;
+            std::memcpy(&v, &s.tile[tile].bytes[row][2 * i], sizeof v);
+            return coterie::to_float(v);
+          };
+          even = __builtin_fmaf(value(A, m, 2 * k), value(B, k, 2 * n), even);
+          odd = __builtin_fmaf(value(A, m, 2 * k + 1), value(B, k, 2 * n + 1), odd);
+        }
+        std::memcpy(&sum, &s.tile[Sum].bytes[m][4 * n], sizeof sum);
+        sum += even + odd;
+        std::memcpy(&s.tile[Sum].bytes[m][4 * n], &sum, sizeof sum);
+      }
+  }
+};
+
+}

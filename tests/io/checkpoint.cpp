@@ -1,0 +1,277 @@
+// Checkpoints: what is refused and in which words, what is read, the types a file may store, Configs as text.
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <doctest/doctest.h>
+
+#include <coterie/coterie.hpp>
+#include <coterie/io/checkpoint.hpp>
+
+using namespace coterie;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr Config mixtral{.experts = 8, .top_k = 2, .hidden = 128, .ffn = 256};
+template <class Change> constexpr Config changed(Config c, Change const& change) {
+  change(c);
+  return c;
+}
+
+fs::path goldens() { return fs::path(__FILE__).parent_path().parent_path() / "golden"; }
+std::string bytes_of(fs::path const& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream all;
+  all << in.rdbuf();
+  return all.str();
+}
+void write(fs::path const& path, std::string const& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
+
+// A copy of a golden, gone with this object.
+class Copy {
+ public:
+  explicit Copy(std::string const& family) {
+    static int made = 0;
+    folder_ = fs::temp_directory_path() / ("coterie_checkpoint_" + std::to_string(::getpid()) + "_" + std::to_string(made++));
+    fs::remove_all(folder_), fs::create_directories(folder_);
+    for (auto const& file : fs::directory_iterator(goldens() / family)) fs::copy(file, folder_ / file.path().filename());
+  }
+  Copy(Copy const&) = delete;
+  Copy& operator=(Copy const&) = delete;
+  ~Copy() { fs::remove_all(folder_); }
+  std::string path() const { return folder_.string(); }
+  // Replaces every `from` in a file; what stands in a safetensors header must keep its length.
+  Copy& replace(char const* file, std::string const& from, std::string const& to) {
+    std::string bytes = bytes_of(folder_ / file);
+    REQUIRE(bytes.find(from) != bytes.npos);
+    for (std::size_t at = 0; (at = bytes.find(from, at)) != bytes.npos; at += to.size()) bytes.replace(at, from.size(), to);
+    write(folder_ / file, bytes);
+    return *this;
+  }
+  Copy& config(std::string const& from, std::string const& to) { return replace("config.json", from, to); }
+  Copy& tensors(std::string const& from, std::string const& to) {
+    REQUIRE(from.size() == to.size());
+    return replace("model.safetensors", from, to);
+  }
+
+ private:
+  fs::path folder_;
+};
+
+template <class Call> void refused(Call const& call, std::initializer_list<char const*> words) {
+  try {
+    call();
+    FAIL("not refused");
+  } catch (Error const& error) {
+    std::string const text = error.what();
+    for (std::string const word : words) CHECK_MESSAGE(text.find(word) != text.npos, text, " lacks ", word);
+  }
+}
+template <Config C> void load_refused(std::string const& folder, int layer, std::initializer_list<char const*> words) {
+  refused([&] { load<C>(Host{.threads = 1}, Checkpoint{folder}, layer); }, words);
+}
+
+// Every tensor of a one-file checkpoint, rewritten as another float type; or the experts as zeros of fp8.
+template <class T> void store_as(std::string const& folder, std::string const& type, bool fp8_experts = false) {
+  ShardedSafetensors const files{folder};
+  std::string header = "{", data;
+  for (TensorInfo const* const t : files.tensors()) {
+    auto const values = io::read_all_as<T>(files, *t, Where::here());
+    std::size_t const begin = data.size();
+    bool const fp8 = fp8_experts && t->name.find("experts.") != std::string::npos;
+    if (fp8) data.append(values.size(), '\0');
+    else data.append(reinterpret_cast<char const*>(values.data()), values.size() * sizeof(T));
+    header += (header.size() > 1 ? ",\"" : "\"") + t->name + "\":{\"dtype\":\"" + (fp8 ? "F8_E4M3" : type) + "\",\"shape\":" + io::shape_text(t->shape) + ",\"data_offsets\":[" +
+              std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
+  }
+  header += "}";
+  std::uint64_t const length = header.size();
+  std::string prefix(8, '\0');
+  std::memcpy(prefix.data(), &length, 8);
+  write(folder + "/model.safetensors", prefix + header + data);
+}
+
+// The packed router and experts.
+template <Config C> std::string packed_bytes(std::string const& folder) {
+  using Layout = host::PackedLayout<C>;
+  auto const packed = load<C>(Host{.threads = 1}, Checkpoint{folder}, 0);
+  constexpr Layout l = Layout::make(C.experts, 0);
+  auto const* const data = reinterpret_cast<char const*>(packed.view().data);
+  std::string const router(data + l.router_panels, Layout::router.elements() * sizeof(typename Layout::RouterT));
+  return router + std::string(data + l.expert_panels, C.experts * l.expert_stride);   // not what lies between: it is never written
+}
+
+}
+
+TEST_CASE("a Config that the files do not mean is refused with the field, both values, and who says which") {
+  std::string const folder = (goldens() / "mixtral").string();
+  load_refused<changed(mixtral, [](Config& c) { c.experts = 16; })>(folder, 0, {"field experts", "got 8 (file)", "want 16 (Config)"});
+  load_refused<changed(mixtral, [](Config& c) { c.router.normalise = Normalise::none; })>(folder, 0, {"router.normalise", "got sum_add (file)", "want none (Config)"});
+  load_refused<changed(mixtral, [](Config& c) { c.expert.act = Act::gelu_mul; })>(folder, 0, {"expert.act", "got silu_mul", "want gelu_mul"});
+  load_refused<changed(mixtral, [](Config& c) { c.shared.ffn = 64; })>(folder, 0, {"shared.ffn", "got 0", "want 64"});
+}
+
+TEST_CASE("types are free, but a router must hold what the file has") {
+  Config const file{.experts = 8, .top_k = 2, .hidden = 8, .ffn = 8, .router = {.weights = DType::fp32}};
+  Config narrow = file;
+  narrow.router.weights = DType::bf16;
+  refused([&] { check(narrow, file); }, {"router.weights", "got fp32 (file)", "want bf16 (Config)"});
+  check(file, narrow);                                                         // wider is fine
+  Config other = file;
+  other.dtype = DType::fp32, other.weights = DType::fp16, other.combine = Accumulate::model, other.batch_invariant = 1, other.router.noise = Noise::jitter;
+  check(other, file);
+}
+
+TEST_CASE("fields without a meaning do not count") {
+  Config const file{.experts = 8, .top_k = 2, .hidden = 8, .ffn = 8};
+  Config same = file;
+  same.expert.limit = 3, same.router.select = Select::group_top_k, same.router.group_score = GroupScore::max, same.capacity.factor = 2;
+  check(same, file);
+}
+
+TEST_CASE("what is missing or of another shape is named") {
+  load_refused<mixtral>(Copy("mixtral").tensors("experts.3.w2.weight", "experts.3.wX.weight").path(), 0, {"no tensor", "block_sparse_moe.experts.3.w2.weight"});
+  load_refused<mixtral>(Copy("mixtral").tensors("block_sparse_moe.gate.weight", "block_sparse_moe.gaXe.weight").path(), 0, {"no tensor", "gate.weight"});
+  load_refused<mixtral>(Copy("mixtral").tensors("[256,128]", "[128,256]").path(), 0, {"experts.0.w1.weight", "got [128,256] (file)", "want [256,128] (config.json)"});
+  load_refused<mixtral>(Copy("mixtral").config("\"intermediate_size\": 256", "\"intermediate_size\": 192").path(), 0, {"field ffn", "got 192", "want 256"});
+}
+
+TEST_CASE("a tensor of the layer that would be left out is refused") {
+  Copy copy("mixtral");
+  copy.tensors("model.layers.0.self_attn.q_proj.weight", "model.layers.0.block_sparse_moe.biases");
+  load_refused<mixtral>(copy.path(), 0, {"block_sparse_moe.biases", "has no place"});
+}
+
+TEST_CASE("a layer that is not MoE, and one that is not there") {
+  std::string const folder = (goldens() / "deepseek_v2").string();
+  Checkpoint const checkpoint{folder};
+  CHECK(checkpoint.layers() == 2);
+  CHECK(!checkpoint.is_moe(0));
+  CHECK(checkpoint.is_moe(1));
+  refused([&] { (void)checkpoint.config(0); }, {"layer 0 is not an MoE layer"});
+  refused([&] { (void)checkpoint.config(2); }, {"layer out of range", "got 2", "want 1"});
+}
+
+TEST_CASE("what config.json says and is not supported") {
+  refused([] { Checkpoint{Copy("mixtral").config("\"model_type\": \"mixtral\"", "\"model_type\": \"llama\"").path()}; },
+          {"model_type", "got 'llama'", "want one of", "mixtral", "deepseek_v3", "gpt_oss"});
+  auto const config = [](Copy const& copy, int layer) { return [&copy, layer] { (void)Checkpoint{copy.path()}.config(layer); }; };
+  Copy act("mixtral"), method("deepseek_v2"), dtype("jamba"), groups("olmoe");
+  refused(config(act.config("\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\""), 0), {"hidden_act", "got 'gelu'", "want 'silu'"});
+  refused(config(method.config("group_limited_greedy", "noaux_tc"), 1), {"topk_method", "got 'noaux_tc'", "want 'greedy' or 'group_limited_greedy'"});
+  refused(config(dtype.config("\"dtype\": \"bfloat16\"", "\"dtype\": \"float64\""), 0), {"dtype", "got 'float64'"});
+  refused(config(groups.config("\"num_experts_per_tok\": 4", "\"num_experts_per_tok\": -4"), 0), {"num_experts_per_tok", "got -4", "want a size of 0 to 1048576"});
+}
+
+TEST_CASE("a field that config.json leaves out means transformers' default") {
+  auto const router = [](Copy const& copy, int layer) { return Checkpoint{copy.path()}.config(layer).router; };
+  Copy v3("deepseek_v3"), qwen3_next("qwen3_next"), qwen2("qwen2_moe"), dbrx("dbrx"), norm("dbrx"), absent("dbrx");
+  CHECK(router(v3.config("\"n_group\": 4,", "").config("\"routed_scaling_factor\": 2.5,", ""), 1).groups == 8);
+  CHECK(router(v3, 1).scale == 2.5f);
+  CHECK(router(qwen3_next.config("\"norm_topk_prob\": true,", ""), 0).normalise == Normalise::sum_add);
+  CHECK(router(qwen2.config("\"norm_topk_prob\": false,", ""), 0).normalise == Normalise::none);
+  CHECK(router(dbrx.config("\"moe_normalize_expert_weights\": 1.0,", "\"moe_normalize_expert_weights\": null,"), 0).normalise == Normalise::none);
+  CHECK(router(absent.config("\"moe_normalize_expert_weights\": 1.0,", ""), 0).normalise == Normalise::sum_add);
+  refused([&] { router(norm.config("\"moe_normalize_expert_weights\": 1.0,", "\"moe_normalize_expert_weights\": 2.0,"), 0); },
+          {"ffn_config.moe_normalize_expert_weights", "want 1 or null"});
+}
+
+TEST_CASE("MXFP4 experts are described, and refused when they are read") {
+  Checkpoint const checkpoint{(goldens() / "gpt_oss_mxfp4").string()};
+  constexpr Config gpt_oss{.experts = 8, .top_k = 3, .hidden = 64, .ffn = 32, .router = presets::gpt_oss_20b.router, .expert = presets::gpt_oss_20b.expert};
+  CHECK(checkpoint.config(0).weights == DType::mxfp4);
+  CHECK(checkpoint.config(0).quant.group == 32);
+  load_refused<gpt_oss>(checkpoint.directory(), 0, {"gate_up_proj_blocks", "MXFP4", "not supported yet"});
+}
+
+TEST_CASE("fp8 experts are described, and refused when they are read") {
+  Copy copy("mixtral");
+  store_as<bf16>(copy.path(), "BF16", true);
+  CHECK(Checkpoint{copy.path()}.config(0).weights == DType::fp8_e4m3);
+  load_refused<mixtral>(copy.path(), 0, {"block_sparse_moe.experts.0.w", "is stored as F8_E4M3, which is not supported yet"});
+}
+
+TEST_CASE("sizes that no model has do not overflow") {
+  Copy experts("deepseek_v2"), shared("deepseek_v2");
+  refused([&] { (void)Checkpoint{experts.config("\"n_routed_experts\": 16", "\"n_routed_experts\": 2147483647").path()}.config(1); }, {"n_routed_experts", "got 2147483647"});
+  refused([&] {
+    (void)Checkpoint{shared.config("\"n_shared_experts\": 2", "\"n_shared_experts\": 1000000").config("\"moe_intermediate_size\": 14", "\"moe_intermediate_size\": 1000000").path()}
+        .config(1);
+  }, {"shared experts", "got 1000000000000"});
+}
+
+TEST_CASE("a table of experts that names one too many is refused") {
+  Checkpoint const checkpoint{(goldens() / "deepseek_v4_hash").string()};
+  for (TensorPlace const& p : checkpoint.tensors(0))
+    if (p.part == Part::table) refused([&] { (void)io::read_table(checkpoint.files(), *p.tensor, 5, Where::here()); }, {"gate.tid2eid", "want 0 to 4"});
+}
+
+TEST_CASE("tensors() lists what is read, with its place; progress counts the same bytes") {
+  Checkpoint const checkpoint{(goldens() / "mixtral").string()};
+  auto const places = checkpoint.tensors(0);
+  REQUIRE(places.size() == 25);
+  CHECK(places[0].part == Part::router);
+  CHECK(places[1].tensor->name == "model.layers.0.block_sparse_moe.experts.0.w1.weight");
+  CHECK(name(places[3].part) == "down");
+  CHECK(places[24].expert == 7);
+  std::uint64_t total = 0;
+  for (TensorPlace const& p : places) total += p.tensor->bytes();
+
+  struct Seen { std::uint64_t done = 0, total = 0; bool grew = true; } seen;
+  Progress const progress{[](void* context, std::uint64_t done, std::uint64_t all) {
+    auto* const s = static_cast<Seen*>(context);
+    s->grew = s->grew && done > s->done, s->done = done, s->total = all;
+  }, &seen};
+  load<mixtral>(Host{.threads = 1}, checkpoint, 0, progress);
+  CHECK(seen.grew);
+  CHECK(seen.done == total);
+  CHECK(seen.total == total);
+}
+
+TEST_CASE("fused experts are read once each, too") {
+  Checkpoint const checkpoint{(goldens() / "granitemoe").string()};
+  constexpr Config granite{.experts = 8, .top_k = 3, .hidden = 48, .ffn = 28, .router = presets::granite_3_0_1b_a400m.router};
+  std::uint64_t seen[2]{};
+  load<granite>(Host{.threads = 1}, checkpoint, 0, {[](void* to, std::uint64_t done, std::uint64_t all) {
+    static_cast<std::uint64_t*>(to)[0] = done, static_cast<std::uint64_t*>(to)[1] = all;
+  }, seen});
+  CHECK(seen[0] == seen[1]);
+}
+
+TEST_CASE("a file may store another float type") {
+  Copy copy("mixtral");
+  std::string const stored = packed_bytes<mixtral>(copy.path());
+  store_as<float>(copy.path(), "F32");
+  CHECK(Checkpoint{copy.path()}.config(0).weights == DType::fp32);
+  load_refused<mixtral>(copy.path(), 0, {"router.weights", "got fp32 (file)"});
+  constexpr Config wide = changed(mixtral, [](Config& c) { c.weights = c.router.weights = DType::fp32; });
+  std::string const in_fp32 = packed_bytes<wide>(copy.path());
+  CHECK(packed_bytes<wide>((goldens() / "mixtral").string()) == in_fp32);      // bf16 to fp32 is exact
+  store_as<bf16>(copy.path(), "BF16");
+  CHECK(packed_bytes<mixtral>(copy.path()) == stored);
+  store_as<fp16>(copy.path(), "F16");
+  constexpr Config half = changed(mixtral, [](Config& c) { c.weights = c.router.weights = DType::fp16; });
+  CHECK(Checkpoint{copy.path()}.config(0).weights == DType::fp16);
+  std::string const in_fp16 = packed_bytes<half>(copy.path());
+  store_as<float>(copy.path(), "F32");                                         // of what fp16 holds: exact
+  CHECK(packed_bytes<changed(wide, [](Config& c) { c.weights = DType::fp16; })>(copy.path()).ends_with(in_fp16.substr(host::PackedLayout<half>::router.elements() * 2)));
+}
+
+TEST_CASE("a Config as source, and as a line") {
+  CHECK(source(mixtral, "layer") == "inline constexpr coterie::Config layer{.experts = 8, .top_k = 2, .hidden = 128, .ffn = 256};\n");
+  CHECK(source(presets::deepseek_v2, "v2") ==
+        "inline constexpr coterie::Config v2{.experts = 160, .top_k = 6, .hidden = 5120, .ffn = 1536,\n"
+        "  .router = {.precision = coterie::Precision::fp32, .select = coterie::Select::group_top_k, .groups = 8, .groups_kept = 3, "
+        ".group_score = coterie::GroupScore::max, .group_fill = coterie::Fill::zero, .normalise = coterie::Normalise::none, .scale = 16},\n"
+        "  .shared = {.ffn = 3072, .count = 2}};\n");
+  CHECK(describe(presets::gpt_oss_20b).starts_with("32 experts, top-4, hidden 2880, ffn 2880, bf16 (mxfp4 weights), quant.group 32, router.precision model"));
+  Config all = presets::lfm2_8b_a1b;
+  all.combine = Accumulate::model, all.batch_invariant = 1;
+  CHECK(source(all, "x").ends_with(".epsilon = 1e-06f}, .combine = coterie::Accumulate::model, .batch_invariant = 1};\n"));
+}
+
+TEST_CASE("every preset's meaning stays itself") {
+  for (Preset const& p : presets::all) check(io::canonical(p.layer), p.layer);
+}

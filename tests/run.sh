@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Everything that can be checked without a GPU.      tests/run.sh [--thorough] [--no-install]
+#   (nothing)      g++: all rooms, and most of them under ASan and UBSan; misuse, headers, packages, user programs
+#   --thorough     adds all rooms under ASan and UBSan, ThreadSanitizer, clang 14 and 19, fuzzing, the benchmarks' build, and
+#                  every compiler and flag for the programs
+#   --no-install   do not install what is missing; name it and run what can run
+# Installs through apt where that works (root or sudo). Build trees, with their logs: build/.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+thorough=0 install=1
+for argument in "$@"; do
+  case $argument in
+    --thorough) thorough=1 ;;
+    --no-install) install=0 ;;
+    *) sed -n '2,7s/^# \{0,1\}//p' tests/run.sh >&2; exit 2 ;;
+  esac
+done
+mkdir -p build
+exec </dev/null
+
+# package=command that shows it is there (empty: ask dpkg)
+needs=(g++=g++ cmake=cmake ninja-build=ninja pkg-config=pkg-config doctest-dev= nlohmann-json3-dev=)
+((thorough)) && needs+=(clang-14=clang++-14 clang-19=clang++-19 libclang-rt-14-dev= libclang-rt-19-dev= libbenchmark-dev=)
+missing_packages() {
+  local need
+  for need in "${needs[@]}"; do
+    if [[ -n ${need#*=} ]]; then command -v "${need#*=}" >/dev/null || echo "${need%%=*}"
+    elif command -v dpkg-query >/dev/null; then dpkg-query -W -f '${db:Status-Abbrev}' "${need%%=*}" 2>/dev/null | grep -q '^ii' || echo "${need%%=*}"
+    fi
+  done
+}
+install_packages() {
+  local as=() package available=()
+  ((EUID == 0)) || as=(sudo -n)
+  command -v apt-get >/dev/null && "${as[@]}" true 2>/dev/null || return 1
+  local options=(-qq -y --no-install-recommends -o Acquire::Retries=2 -o Acquire::http::Timeout=30 -o DPkg::Lock::Timeout=120)
+  "${as[@]}" apt-get "${options[@]}" update || return 1
+  for package in "$@"; do apt-cache show "$package" >/dev/null 2>&1 && available+=("$package"); done
+  ((${#available[@]})) && "${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" install "${available[@]}"
+}
+
+mapfile -t missing < <(missing_packages)
+if ((${#missing[@]} && install)); then
+  echo "installing: ${missing[*]}"
+  install_packages "${missing[@]}" >build/install.log 2>&1 || true
+  mapfile -t missing < <(missing_packages)
+fi
+((${#missing[@]})) && echo "missing: ${missing[*]} (what needs them is skipped)"
+command -v cmake >/dev/null || { echo "tests/run.sh: cannot run without cmake" >&2; exit 1; }
+
+# Configures, builds and tests one preset; remembers a failure and goes on.
+failed=()
+quietly() {
+  local log=$1
+  shift
+  "$@" >>"$log" 2>&1 || { tail -n 60 "$log" >&2; return 1; }
+}
+tree() {                                           # PRESET [TEST_PRESET] [CMAKE_ARGUMENTS...]
+  local preset=$1 tests=${2:-} log=build/$1.log start=$SECONDS generator=()
+  : >"$log"
+  command -v ninja >/dev/null && [[ ! -e build/$preset/CMakeCache.txt ]] && generator=(-G Ninja)
+  echo "== $preset"
+  if ! quietly "$log" cmake --preset "$preset" "${generator[@]}" "${@:3}" || ! quietly "$log" cmake --build --preset "$preset" --parallel 2; then
+    echo "== $preset: does not build ($log)" >&2
+    failed+=("$preset")
+    return
+  fi
+  echo "== $preset: built in $((SECONDS - start)) s"
+  [[ -z $tests ]] || ctest --preset "$tests" || failed+=("$preset")
+}
+
+if ((thorough)); then
+  tree tsan tsan
+  if command -v clang++-14 >/dev/null; then tree clang-14 clang-14; fi
+  if command -v clang++-19 >/dev/null; then tree clang-19 clang-19; fi
+  tree bench
+  tree asan asan -DCOTERIE_TEST_ROOMS=
+  tree dev thorough
+else
+  tree asan asan
+  tree dev dev
+fi
+
+if ((${#failed[@]})); then
+  echo "tests/run.sh: failed: ${failed[*]} (after $SECONDS s)" >&2
+  exit 1
+fi
