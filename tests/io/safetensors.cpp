@@ -261,8 +261,8 @@ TEST_CASE("safetensors: a header of 10 MB is read in one go") {
   std::string dims = R"({"t":{"dtype":"U8","data_offsets":[0,1],"shape":[1)";
   while (dims.size() < 10'000'000) dims += ",1";
   CHECK(io::parse_safetensors_header(dims + "]}}", 1, "memory").tensors[0].shape.size() > 4'900'000);
-  CHECK(sentence([&] { io::parse_safetensors_header("{" + std::string(10'000'000, ' '), 0, "memory"); }).size() < 200);
-  CHECK(sentence([&] { io::parse_safetensors_header("{\"" + std::string(10'000'000, 'a') + "\":1}", 0, "memory"); }).size() < 300);
+  CHECK(sentence([&] { io::parse_safetensors_header("{" + std::string(10'000'000, ' '), 0, "memory"); }).size() < 1000);
+  CHECK(sentence([&] { io::parse_safetensors_header("{\"" + std::string(10'000'000, 'a') + "\":1}", 0, "memory"); }).size() < 1000);
 }
 
 TEST_CASE("json: a document's values, fields and paths") {
