@@ -82,4 +82,44 @@ TEST_SUITE("host") {
     unpack_expert<c>(on, first.view(), 1, {back.data()}, {back.data()}, {back.data()});
     CHECK(to_float(back[5]) == 1);
   }
+  TEST_CASE("packing and unpacking refuse what would write or read elsewhere") {
+    constexpr Config c{.experts = 2, .top_k = 1, .hidden = 32, .ffn = 32};
+    constexpr Config table{.experts = 2, .top_k = 1, .hidden = 32, .ffn = 32, .router = {.select = Select::table}};
+    Host const on{.threads = 1};
+    std::vector<bf16> const w(32 * 32);
+    std::vector<bf16> back(32 * 32);
+    auto const sentence = [](auto const& act) -> std::string {
+      try {
+        act();
+      } catch (Error const& e) {
+        return e.what();
+      }
+      return {};
+    };
+    auto const says = [](std::string const& text, char const* part) { return text.find(part) != text.npos && text.find("pack.cpp:") != text.npos; };
+    Packer<c, Host> packer{on};
+    Weights<c> raw{};
+    raw.router = {w.data()};
+    packer.router(raw);
+    CHECK(says(sentence([&] { packer.expert<DType::bf16>(1, {w.data()}, {}, {w.data()}); }), "expert 1's gate, up or down is not set"));
+    CHECK(says(sentence([&] { packer.expert<DType::bf16>(2, {w.data()}, {w.data()}, {w.data()}); }), "expert out of range"));
+    for (int e = 0; e < c.experts; ++e) packer.expert<DType::bf16>(e, {w.data()}, {w.data()}, {w.data()});
+    auto const packed = packer.finish();
+    CHECK(says(sentence([&] { packer.router(raw); }), "Packer::router: finish() has been called"));
+    CHECK(says(sentence([&] { packer.expert<DType::bf16>(0, {w.data()}, {w.data()}, {w.data()}); }), "Packer::expert: finish() has been called"));
+
+    CHECK(says(sentence([&] { Packer<table, Host>{on, {}, (std::int64_t{1} << 61) - 1024}; }), "table_rows must be below 2^31"));
+    CHECK(says(sentence([&] { Packer<table, Host>{on, {}, -1}; }), "table_rows must not be negative"));
+
+    auto view = packed.view();
+    auto const unpack = [&](int first, int experts, int e) {
+      view.first_expert = first, view.experts = experts;
+      return sentence([&] { unpack_expert<c>(on, view, e, {back.data()}, {back.data()}, {back.data()}); });
+    };
+    CHECK(unpack(0, 2, 1).empty());
+    CHECK(says(unpack(0, 400, 300), "must lie within the config's experts"));
+    CHECK(says(unpack(-1, 2, 0), "must lie within the config's experts"));
+    CHECK(says(unpack(1, 1, 0), "before the first"));
+    CHECK(says(unpack(0, 1, 1), "behind the last"));
+  }
 }

@@ -2,6 +2,7 @@
 #include <coterie/backend.hpp>
 #include <doctest/doctest.h>
 #include <memory>
+#include <sys/wait.h>
 #include <thread>
 #include <vector>
 
@@ -116,5 +117,22 @@ TEST_SUITE("host") {
     CHECK(host::processors() >= 1);
     CHECK_THROWS_WITH_AS((void)Host{.threads = -1}, doctest::Contains("threads must not be negative"), Error);
     CHECK_THROWS_WITH_AS((void)Pool{-7}, doctest::Contains("got -7"), Error);
+  }
+  TEST_CASE("pool: a forked child may use and destroy its copy of a Host") {
+    auto on = std::make_unique<Host>(Host{.threads = 3});
+    CHECK(missed(*on->pool, 100) == 0);
+    pid_t const child = fork();
+    if (child == 0) {
+      alarm(20);                                                         // a hang ends in a signal, and the check below fails
+      long const wrong = missed(*on->pool, 100);
+      on.reset();
+      _exit(wrong == 0 ? 0 : 1);
+    }
+    REQUIRE(child > 0);
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) == 0);
+    CHECK(missed(*on->pool, 100) == 0);                                  // the parent's threads are untouched
   }
 }

@@ -34,10 +34,9 @@ class Packer<C, Host> {
   static constexpr std::size_t bytes(std::int64_t table_rows = 0) { return Layout::make(C.experts, table_rows).bytes; }
 
   explicit Packer(Host const& on, std::span<std::byte> memory = {}, std::int64_t table_rows = 0, Where at = Where::here())
-      : on_(on), layout_(Layout::make(C.experts, table_rows)) {
+      : on_(on), layout_(Layout::make(C.experts, counted(table_rows, at))) {
     if constexpr (!host::computable<config>)
       fail(std::string("Packer: the host backend does not hold ") + name(C.weights) + " expert weights yet", at);
-    require(table_rows >= 0, "Packer: table_rows must not be negative", table_rows, 0, at);
     if (memory.data()) {
       require(memory.size() >= layout_.bytes, "Packer: memory is too small", static_cast<std::int64_t>(memory.size()), static_cast<std::int64_t>(layout_.bytes), at);
       auto const misaligned = reinterpret_cast<std::uintptr_t>(memory.data()) % 64;
@@ -52,6 +51,7 @@ class Packer<C, Host> {
 
   // Everything but the experts' matrices: router, biases, scales, table, shared and latent weights.
   template <DType Stored> void router(Weights<config, Stored> const& raw, Where at = Where::here()) {
+    require(!finished_, "Packer::router: finish() has been called", 1, 0, at);
     auto* const header = at_<typename Layout::Header>(layout_.header);
     if constexpr (C.capacity.rounding != Rounding::none && C.capacity.normalise == When::after)
       if (raw.router_scale != 1) fail("pack: Weights::router_scale cannot be combined with normalisation after dropping", at);
@@ -110,8 +110,9 @@ class Packer<C, Host> {
   template <DType D>
   void expert(int e, Matrix<D, C.ffn, width(C)> gate, Matrix<D, C.ffn, width(C)> up, Matrix<D, width(C), C.ffn> down, Where at = Where::here()) {
     require(!finished_, "Packer::expert: finish() has been called", 1, 0, at);
-    require(e >= 0 && e < C.experts, "pack: expert out of range", e, C.experts - 1, at);
-    require(up.data && down.data && (!Layout::has_gate || gate.data), "pack: an expert's gate, up or down is not set: expert", e, e, at);
+    if (e < 0 || e >= C.experts) fail("pack: expert out of range: got " + std::to_string(e) + ", want 0 to " + std::to_string(C.experts - 1), at);
+    if (!up.data || !down.data || (Layout::has_gate && !gate.data))
+      fail("pack: expert " + std::to_string(e) + "'s gate, up or down is not set", at);
     if constexpr (is_float(D) && host::computable<config>) {
       std::size_t const base = layout_.expert_panels + static_cast<std::size_t>(e) * layout_.expert_stride;
       panels(at_<typename Layout::ExpertT>(base), Layout::gate_up, Layout::has_gate ? gate : up, up);
@@ -133,6 +134,13 @@ class Packer<C, Host> {
   }
 
  private:
+  // Token ids are 32-bit, so no table has more rows, and bytes() cannot overflow.
+  static std::int64_t counted(std::int64_t table_rows, Where at) {
+    constexpr std::int64_t most = (std::int64_t{1} << 31) - 1;
+    require(table_rows >= 0, "Packer: table_rows must not be negative", table_rows, 0, at);
+    require(table_rows <= most, "Packer: table_rows must be below 2^31", table_rows, most, at);
+    return table_rows;
+  }
   template <class T> T* at_(std::size_t offset) const { return reinterpret_cast<T*>(data_ + offset); }
   bool packed_(int e) const { return seen_.data()[e] != std::byte{0}; }
 

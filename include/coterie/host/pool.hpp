@@ -26,7 +26,7 @@ class Pool {
     for (; started_ + 1 < size_; ++started_)
       if (int const code = pthread_create(&workers_[started_], nullptr, &Pool::work, this)) {
         stop();
-        fail("Host: thread " + std::to_string(started_ + 1) + " of " + std::to_string(size_) + " could not be started: error " + std::to_string(code));
+        fail("Host: thread " + std::to_string(started_ + 1) + " of " + std::to_string(size_) + " could not be started: error " + std::to_string(code), at);
       }
   }
   ~Pool() { stop(); }
@@ -101,6 +101,7 @@ class Pool {
 #endif
   }
   void stop() {
+    if (getpid() != process_) return delete[] workers_;                  // after fork(): the threads are the parent's
     pthread_mutex_lock(&mutex_);
     over_ = true;
     generation_.fetch_add(1, std::memory_order_release);
@@ -113,6 +114,7 @@ class Pool {
   }
 
   int size_ = 1, started_ = 0;
+  pid_t process_ = getpid();
   pthread_t* workers_ = nullptr;
   pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t wake_ = PTHREAD_COND_INITIALIZER;

@@ -11,7 +11,10 @@ void unpack_expert(Host const& on, PackedView<C, Host> packed, int expert, Matri
   using Layout = host::PackedLayout<C>;
   static_assert(is_float(C.weights), "coterie::unpack_expert: the host backend holds fp32, bf16 and fp16 experts");
   require(packed.data != nullptr, "unpack: packed weights are not set", 0, 1, at);
-  require(expert >= packed.first_expert && expert < packed.first_expert + packed.experts, "unpack: expert is not in this view", expert, packed.first_expert, at);
+  require(packed.first_expert >= 0 && packed.experts >= 0 && packed.first_expert <= C.experts - packed.experts,
+          "unpack: the packed shard must lie within the config's experts", packed.first_expert + packed.experts, C.experts, at);
+  require(expert >= packed.first_expert, "unpack: expert lies before the first of this view", expert, packed.first_expert, at);
+  require(expert < packed.first_expert + packed.experts, "unpack: expert lies behind the last of this view", expert, packed.first_expert + packed.experts - 1, at);
   require(up.data && down.data && (!Layout::has_gate || gate.data), "unpack: a matrix to write is not set", 0, 1, at);
   host::Reader<C> const weights{packed};
   host::unpack_panels(*on.pool, weights.gate_up(expert), Layout::gate_up, host::strided(Layout::has_gate ? gate : up), host::strided(up));
