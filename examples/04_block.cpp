@@ -79,7 +79,7 @@ int main() {
   double most = 0, largest = 0;
   for (std::size_t i = 0; i < got.size(); ++i) {
     double const w = want[i / H][i % H], d = std::abs(double{got[i]} - w);
-    most = d <= most ? most : d, largest = std::max(largest, std::abs(w));
+    most = example::larger(most, d), largest = std::max(largest, std::abs(w));
   }
   std::printf("A block of %d hidden, %d heads over %d groups, %d experts, top-%d: %d tokens at once, then %d one by one\n", shape.hidden, shape.heads, shape.kv_heads,
               moe.experts, moe.top_k, int(prompt), int(steps));

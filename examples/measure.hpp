@@ -3,6 +3,7 @@
 #include "../bench/machine.hpp"
 #include <coterie/coterie.hpp>
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <span>
@@ -20,6 +21,9 @@ inline std::filesystem::path root() {
     if (here == here.parent_path()) return std::filesystem::absolute(__FILE__).parent_path().parent_path();
   }
 }
+
+// A NaN on either side stays, so that no broken value hides behind a good one.
+inline double larger(double a, double b) { return std::isnan(a) || b <= a ? a : b; }
 
 // The best of at least two runs, and of as many more (up to 1000) as fit into the budget: by the clock on the wall, and as
 // processor time of all threads over their number, which other programs do not lengthen.
@@ -70,6 +74,9 @@ inline double free_memory() {
   double limit = 0, used = 0;
   return most >> limit && now >> used ? std::min(free, limit - used) : free;
 }
+// The most this process has held so far, in bytes.
+inline double peak_memory() { return 1024 * std::strtod(bench::value_of("/proc/self/status", "VmHWM").c_str(), nullptr); }
+
 // ---- random numbers: uniform between -size and size, the same ones for a seed whatever the number of threads
 
 template <class T> void fill_random(ct::Host const& on, std::span<T> to, std::uint64_t seed, float size) {

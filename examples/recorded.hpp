@@ -21,12 +21,12 @@ inline std::string text_of(std::vector<std::int32_t> const& tokens) {
   return text;
 }
 
-struct Difference { double most, relative; };                          // absolute, and over the largest value
+struct Difference { double most, relative; };                          // absolute, and over the largest value; NaN where any is
 inline Difference compare(std::vector<float> const& got, std::vector<float> const& want) {
   double most = 0, largest = 0;
   for (std::size_t i = 0; i < want.size(); ++i) {
     double const d = std::abs(double{got[i]} - double{want[i]});
-    most = d <= most ? most : d;                                       // a NaN stays
+    most = larger(most, d);
     largest = std::max(largest, std::abs(double{want[i]}));
   }
   return {most, most / largest};

@@ -93,8 +93,9 @@ case $job in
     mkdir -p "$folder"
     compile examples/describe_checkpoint.cpp build/examples/describe_checkpoint
     directory=$(from_caller "$directory")
-    build/examples/describe_checkpoint "$directory" "${layer[@]}" >"$folder/new"
-    cmp -s "$folder/new" "$folder/checkpoint_config.hpp" || mv "$folder/new" "$folder/checkpoint_config.hpp"
+    made=build/examples/checkpoint_config.made      # not in $folder, which is searched for headers
+    build/examples/describe_checkpoint "$directory" "${layer[@]}" >"$made"
+    cmp -s "$made" "$folder/checkpoint_config.hpp" || cp "$made" "$folder/checkpoint_config.hpp"
     compile examples/03_checkpoint.cpp "$folder/run" "-I$folder"
     "$folder/run" "$directory" "${arguments[@]}"
     ;;

@@ -1,27 +1,32 @@
 #!/usr/bin/env bash
-# Everything that can be checked without a GPU.      tests/run.sh [--thorough] [--no-install]
-#   (nothing)      g++: all rooms, and most of them under ASan and UBSan; misuse, headers, packages, user programs
-#   --thorough     adds all rooms under ASan and UBSan, ThreadSanitizer, clang 14 and 19, fuzzing, the benchmarks' build, and
-#                  every compiler and flag for the programs
+# Everything that can be checked without a GPU.      tests/run.sh [--thorough] [--cases N] [--no-install]
+#   (nothing)      g++: all rooms, most of them also under ASan and UBSan; the user programs with every compiler that is here;
+#                  misuse, headers, packages, examples; a short run of the fuzzers
+#   --thorough     what that leaves out: all rooms under ASan and UBSan, ThreadSanitizer, clang 14 and 19, longer fuzzing, layers
+#                  that no run has compiled before, the benchmarks, every compiler and flag
+#   --cases N      so many random layers instead of 2,048 (a long run: 100000)
 #   --no-install   do not install what is missing; name it and run what can run
-# Installs through apt where that works (root or sudo). Build trees, with their logs: build/.
+# Installs through apt where that works (root or sudo). Build trees, with their logs: build/. COTERIE_SEED repeats a run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+usage() { sed -n '2,9s/^# \{0,1\}//p' tests/run.sh >&2; exit 2; }
 thorough=0 install=1
-for argument in "$@"; do
-  case $argument in
+while (($#)); do
+  case $1 in
     --thorough) thorough=1 ;;
+    --cases) [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || usage; export COTERIE_CASES=$2; shift ;;
     --no-install) install=0 ;;
-    *) sed -n '2,7s/^# \{0,1\}//p' tests/run.sh >&2; exit 2 ;;
+    *) usage ;;
   esac
+  shift
 done
 mkdir -p build
 exec </dev/null
 
 # package=command that shows it is there (empty: ask dpkg)
-needs=(g++=g++ cmake=cmake ninja-build=ninja pkg-config=pkg-config doctest-dev= nlohmann-json3-dev=)
-((thorough)) && needs+=(clang-14=clang++-14 clang-19=clang++-19 libclang-rt-14-dev= libclang-rt-19-dev= libbenchmark-dev=)
+needs=(g++=g++ cmake=cmake ninja-build=ninja pkg-config=pkg-config doctest-dev= nlohmann-json3-dev= clang-14=clang++-14 clang-19=clang++-19 libclang-rt-19-dev=)
+((thorough)) && needs+=(libclang-rt-14-dev= libbenchmark-dev= python3=python3)
 missing_packages() {
   local need
   for need in "${needs[@]}"; do
@@ -67,19 +72,29 @@ tree() {                                           # PRESET [TEST_PRESET] [CMAKE
     return
   fi
   echo "== $preset: built in $((SECONDS - start)) s"
-  [[ -z $tests ]] || ctest --preset "$tests" || failed+=("$preset")
+  [[ -n $tests ]] || return 0
+  ctest --preset "$tests" || failed+=("$preset")
+  [[ $preset == asan || $preset == tsan ]] ||      # what the random layers measured, which a passing test keeps to itself
+    sed -n '/^COTERIE_SEED=/h; /elements compared/{x;p;x;}; /elements compared/,/^===/{/^===/!p}' "build/$preset/Testing/Temporary/LastTest.log"
 }
 
 if ((thorough)); then
   tree tsan tsan
   if command -v clang++-14 >/dev/null; then tree clang-14 clang-14; fi
-  if command -v clang++-19 >/dev/null; then tree clang-19 clang-19; fi
-  tree bench
-  tree asan asan -DCOTERIE_TEST_ROOMS=
+  if command -v clang++-19 >/dev/null; then tree clang-19 clang-19 -DCOTERIE_FUZZ_SECONDS=60; fi
+  tree bench bench
+  if command -v python3 >/dev/null; then
+    seed=${COTERIE_SEED:-$(date +%s)}
+    echo "new configs: tests/random/cover.py --seed $seed --rows 32"
+    python3 tests/random/cover.py --seed "$seed" --rows 32 --out build/new-configs
+    tree new-configs new-configs -DCOTERIE_RANDOM_CONFIGS="$PWD/build/new-configs"
+  fi
   tree dev thorough
+  tree asan asan -DCOTERIE_TEST_ROOMS=
 else
-  tree asan asan
   tree dev dev
+  if command -v clang++-19 >/dev/null; then tree fuzz fuzz; fi
+  tree asan asan
 fi
 
 if ((${#failed[@]})); then
