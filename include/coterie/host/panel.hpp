@@ -19,6 +19,7 @@ constexpr std::int64_t ceil_div(std::int64_t n, std::int64_t by) { return (n + b
 
 // Sizes of one packed matrix. paired: gate and up interleaved, `outputs` counts the columns of each.
 struct PanelShape {
+  static constexpr std::size_t alignment = 64;
   std::int64_t outputs = 0, inputs = 0;
   int paired = 0;
   constexpr std::int64_t padded_inputs() const { return round_up(inputs, tile_inputs); }
