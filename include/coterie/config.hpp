@@ -1,6 +1,11 @@
 // What a layer is: a flat compile-time value. Axes and their meaning: docs/configuration.md.
 #pragma once
 #include <cstdint>
+#if defined(__CUDACC__)
+#define COTERIE_HD __host__ __device__
+#else
+#define COTERIE_HD
+#endif
 
 namespace coterie { inline namespace v0 {
 
@@ -93,16 +98,16 @@ struct Config {
 static_assert(sizeof(Config) == 4 * 51, "every field is 4 bytes: clang misreads a template argument with padding (llvm #146272)");
 
 // Columns of Routing and of Batch::slot: an expert-choice token may be taken by every expert.
-constexpr int slots(Config const& c) { return c.router.select == Select::expert_choice ? c.experts : c.top_k; }
+COTERIE_HD constexpr int slots(Config const& c) { return c.router.select == Select::expert_choice ? c.experts : c.top_k; }
 // Columns the experts read and write.
-constexpr int width(Config const& c) { return c.expert.latent ? c.expert.latent : c.hidden; }
+COTERIE_HD constexpr int width(Config const& c) { return c.expert.latent ? c.expert.latent : c.hidden; }
 // Experts a router may select: the real ones, then identity, then skip.
-constexpr int candidates(Config const& c) { return c.experts + c.expert.identity + c.expert.skip; }
+COTERIE_HD constexpr int candidates(Config const& c) { return c.experts + c.expert.identity + c.expert.skip; }
 // Shared experts that the router weighs (Inkling).
-constexpr int shared_rows(Config const& c) { return c.shared.ffn && c.shared.mix == SharedMix::router_rows ? c.shared.count : 0; }
+COTERIE_HD constexpr int shared_rows(Config const& c) { return c.shared.ffn && c.shared.mix == SharedMix::router_rows ? c.shared.count : 0; }
 // Columns of the logits: candidates, then router-weighed shared experts.
-constexpr int logit_columns(Config const& c) { return candidates(c) + shared_rows(c); }
+COTERIE_HD constexpr int logit_columns(Config const& c) { return candidates(c) + shared_rows(c); }
 // Whether an expert multiplies an activated gate by up (three matrices) or activates up alone (two).
-constexpr bool gated(Act a) { return a != Act::relu2 && a != Act::relu && a != Act::gelu; }
+COTERIE_HD constexpr bool gated(Act a) { return a != Act::relu2 && a != Act::relu && a != Act::gelu; }
 
 }}

@@ -4,11 +4,6 @@
 #include <cstdint>
 #include <type_traits>
 #include "config.hpp"
-#if defined(__CUDACC__)
-#define COTERIE_HD __host__ __device__
-#else
-#define COTERIE_HD
-#endif
 
 namespace coterie { inline namespace v0 {
 
@@ -33,7 +28,7 @@ template <> struct element<DType::int4> { using type = packed4; };
 template <> struct element<DType::mxfp4> { using type = packed4; };
 template <DType D> using element_t = typename element<D>::type;
 
-constexpr int bits(DType d) {
+COTERIE_HD constexpr int bits(DType d) {
   switch (d) {
     case DType::fp32: return 32;
     case DType::bf16: case DType::fp16: return 16;
@@ -55,7 +50,7 @@ constexpr char const* name(DType d) {
   return "?";
 }
 // Types that stand for one number each, without scales.
-constexpr bool is_float(DType d) { return d == DType::fp32 || d == DType::bf16 || d == DType::fp16; }
+COTERIE_HD constexpr bool is_float(DType d) { return d == DType::fp32 || d == DType::bf16 || d == DType::fp16; }
 
 COTERIE_HD constexpr float to_float(float v) { return v; }
 COTERIE_HD constexpr float to_float(bf16 v) { return bit_cast<float>(std::uint32_t{v.bits} << 16); }

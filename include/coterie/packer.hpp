@@ -113,10 +113,11 @@ class PackerOf {
     require(!finished_, "Packer::finish: has been called already", 1, 0, at);
     require(router_packed_, "Packer::finish: router() has not been called", 0, 1, at);
     require(experts_packed_ == C.experts, "Packer::finish: not every expert has been packed", experts_packed_, C.experts, at);
-    std::byte* const data = sink_.data();
-    auto memory = sink_.finish(at);
+    using Memory = typename memory_of<B>::type;
+    PackedView<config, B> const view{.data = sink_.data()};
+    Memory memory = sink_.finish(at);
     finished_ = true;
-    return {static_cast<decltype(memory)&&>(memory), {.data = data}};
+    return Packed<config, B>{static_cast<Memory&&>(memory), view};
   }
 
  private:

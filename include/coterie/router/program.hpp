@@ -242,4 +242,18 @@ template <Config C> struct Program {
   }
 };
 
+// One token's weights over what dispatch kept (slot >= 0), for configs that normalise after dropping.
+template <Config C> COTERIE_HD inline void renormalise(float* weight, std::int32_t const* slot) {
+  using P = Program<C>;
+  constexpr int S = slots(C);
+  constexpr RouterConfig R = C.router;
+  float sum = 0;
+  for (int s = 0; s < S; ++s) {
+    if (slot[s] < 0) weight[s] = 0;
+    sum += weight[s];
+  }
+  float const d = R.normalise == Normalise::sum_add ? P::step(sum) + R.epsilon : sum > R.epsilon || is_nan(sum) ? sum : R.epsilon;
+  for (int s = 0; s < S; ++s) weight[s] = slot[s] < 0 ? 0.f : P::final(P::scaled(P::step(weight[s] / P::step(d)), 1));
+}
+
 }}}

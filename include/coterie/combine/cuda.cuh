@@ -1,0 +1,250 @@
+// Combine on the GPU: a block per token sums the rows of its slots in fixed order, 16 bytes at a time; the way back from a
+// latent width; shared experts.
+#pragma once
+#include "../device/product.cuh"
+#include "../device/wide.cuh"
+#include "../dispatch/capacity.hpp"
+#include "../router/math.hpp"
+
+namespace coterie { inline namespace v0 {
+
+namespace device {
+
+// What a token's slots hold, in the order in which they are added.
+template <int S> struct CombineSlots {
+  std::int32_t expert[S], row[S], order[S];
+  float weight[S];
+  float dot[2][32];                              // of each warp
+  double square[32];
+};
+struct Mix { float routed = 1, shared = 1; };
+
+template <Config C> struct CombineWork {
+  using V = element_t<C.dtype>;
+  Rows<V const, C.hidden> x;
+  Rows<std::int32_t const, slots(C)> expert, slot;
+  Rows<float const, slots(C)> weight;
+  Rows<V const, width(C)> out;
+  Rows<V const, C.hidden> shared;
+  Rows<V, C.hidden> y;
+  float const *mix_vectors, *mix_bias, *norm;
+  std::byte const* header;
+  V* z;                                          // [T,pitch W] latent sums
+  Mix* mix;                                      // [T], for the product that leaves the latent width
+};
+
+template <Config C> COTERIE_DEVICE float mixed(float routed, float shared, Mix const& mix) {
+  using V = element_t<C.dtype>;
+  if constexpr (C.combine == Accumulate::model) return rounded<V>(rounded<V>(mix.routed * routed) + rounded<V>(mix.shared * shared));
+  else return fmaf(mix.routed, routed, mix.shared * shared);
+}
+
+// The latent width's product to y, mixed with the shared experts.
+template <class Stage> struct StoreLatent {
+  static constexpr Config config = Stage::config;
+  using To = element_t<config.dtype>;
+  static constexpr int paired = 0;
+  Rows<To, config.hidden> y;
+  Rows<To const, config.hidden> shared;
+  Mix const* mix;
+  int columns = config.hidden;
+  COTERIE_DEVICE float value(int, std::int64_t row, int column, float sum) const {
+    if (column >= columns) return 0;             // asked for beside a column that is stored
+    float const v = rounded<To>(sum);
+    if constexpr (config.shared.ffn > 0) return mixed<config>(v, to_float(shared[row][column]), mix[row]);
+    else return v;
+  }
+  COTERIE_DEVICE To* at(std::int64_t row, int column) const { return y[row] + column; }
+  COTERIE_DEVICE bool even() const { return (reinterpret_cast<std::uintptr_t>(y.data) / sizeof(To) | static_cast<std::uintptr_t>(y.stride)) % 2 == 0; }
+};
+
+template <class Stage, int Wide> struct CombineKernel {
+  static constexpr Config config = Stage::config;
+  using V = element_t<config.dtype>;
+  using Work = CombineWork<config>;
+  static constexpr int S = slots(config), W = width(config), threads = 128, warps = threads / 32;
+  using Slots = CombineSlots<S>;
+  static constexpr bool model = config.combine == Accumulate::model;
+
+  // Wide columns of the routed sum of token t.
+  COTERIE_DEVICE static void routed_sum(Work const& w, Slots const& s, std::int64_t t, int column, float (&sum)[Wide]) {
+    for (int j = 0; j < Wide; ++j) sum[j] = 0;
+    for (int i = 0; i < S; ++i) {
+      int const slot = model ? s.order[i] : i;
+      bool const identity = s.expert[slot] >= config.experts && s.expert[slot] < config.experts + config.expert.identity;
+      if (s.row[slot] < 0 && !identity) continue;
+      float v[Wide];
+      load_wide<Wide>((s.row[slot] >= 0 ? w.out[s.row[slot]] : w.x[t]) + column, v);
+      float const weight = config.router.place == Place::input ? 1.f : s.weight[slot];
+      for (int j = 0; j < Wide; ++j) sum[j] = model ? rounded<V>(sum[j] + rounded<V>(weight * v[j])) : fmaf(weight, v[j], sum[j]);
+    }
+    if constexpr (config.router.scale_on == ScaleOn::routed_sum && config.router.scale != 1)
+      for (int j = 0; j < Wide; ++j) sum[j] = model ? rounded<V>(sum[j] * config.router.scale) : sum[j] * config.router.scale;
+  }
+
+  // How the routed sum and the shared experts are weighed for this token. All threads call.
+  COTERIE_DEVICE static Mix mix_of(Work const& w, Slots& s, V const* x) {
+    if constexpr (config.shared.mix == SharedMix::average) return {0.5f, 0.5f};
+    if constexpr (config.shared.mix != SharedMix::sigmoid_gate && config.shared.mix != SharedMix::coefficients) return {};
+    constexpr int count = config.shared.mix == SharedMix::coefficients ? 2 : 1;
+    int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
+    float dot[2] = {};
+    for (int m = 0; m < count; ++m) {
+      for (int h = static_cast<int>(threadIdx.x); h < config.hidden; h += threads) dot[m] = fmaf(w.mix_vectors[m * config.hidden + h], to_float(x[h]), dot[m]);
+      for (int by = 16; by > 0; by /= 2) dot[m] += __shfl_xor_sync(~0u, dot[m], by);
+      if (lane == 0) s.dot[m][warp] = dot[m];
+    }
+    COTERIE_SYNC("combine: dots of the warps", __syncthreads());
+    for (int m = 0; m < count; ++m) {
+      dot[m] = w.mix_bias[m];
+      for (int i = 0; i < warps; ++i) dot[m] += s.dot[m][i];
+    }
+    if constexpr (count == 1) return {1, math::sigmoid(dot[0])};
+    float const top = dot[0] > dot[1] ? dot[0] : dot[1], a = math::exp(dot[0] - top), b = math::exp(dot[1] - top);
+    return {a / (a + b), b / (a + b)};
+  }
+
+  // 1 / root mean square of the latent sums. All threads call.
+  COTERIE_DEVICE static float norm_factor(Work const& w, Slots& s, std::int64_t t) {
+    double square = 0;
+    for (int c = static_cast<int>(threadIdx.x) * Wide; c < W; c += threads * Wide) {
+      float sum[Wide];
+      routed_sum(w, s, t, c, sum);
+      for (int j = 0; j < Wide; ++j) square += double{sum[j]} * double{sum[j]};
+    }
+    for (int by = 16; by > 0; by /= 2) square += __shfl_xor_sync(~0u, square, by);
+    if (threadIdx.x % 32 == 0) s.square[threadIdx.x / 32] = square;
+    COTERIE_SYNC("combine: squares of the warps", __syncthreads());
+    square = 0;
+    for (int i = 0; i < warps; ++i) square += s.square[i];
+    float const epsilon = reinterpret_cast<typename PackedLayout<config>::Header const*>(w.header)->latent_epsilon;
+    return static_cast<float>(1 / sqrt(square / W + double{epsilon}));
+  }
+
+  COTERIE_DEVICE static void run(Work const& w) {
+    Slots& s = ptx::dynamic_shared<Slots>();
+    std::int64_t const t = blockIdx.x;
+    V const* const x = w.x[t];
+    ptx::grid_dependency_wait();
+    for (int i = static_cast<int>(threadIdx.x); i < S; i += threads) s.expert[i] = w.expert[t][i], s.row[i] = w.slot[t][i], s.weight[i] = w.weight[t][i];
+    COTERIE_SYNC("combine: slots are loaded", __syncthreads());
+    if constexpr (model) {                       // experts in ascending order, as an index_add over experts does
+      for (int i = static_cast<int>(threadIdx.x); i < S; i += threads) {
+        int before = 0;
+        for (int k = 0; k < S; ++k) before += s.expert[k] < s.expert[i] || (s.expert[k] == s.expert[i] && k < i);
+        s.order[before] = i;
+      }
+      COTERIE_SYNC("combine: slots are ordered", __syncthreads());
+    }
+    Mix mix;
+    if constexpr (config.shared.ffn > 0) mix = mix_of(w, s, x);
+    if constexpr (config.expert.latent > 0) {
+      constexpr std::int64_t pitch = PackedLayout<config>::latent_up.pitch();
+      float factor = 1;
+      if constexpr (config.expert.latent_norm == LatentNorm::rms) factor = norm_factor(w, s, t);
+      for (int c = static_cast<int>(threadIdx.x) * Wide; c < W; c += threads * Wide) {
+        float sum[Wide];
+        routed_sum(w, s, t, c, sum);
+        if constexpr (config.expert.latent_norm == LatentNorm::rms)
+          for (int j = 0; j < Wide; ++j) sum[j] = sum[j] * factor * w.norm[c + j];
+        store_wide<Wide>(w.z + t * pitch + c, sum);
+      }
+      for (int c = W + static_cast<int>(threadIdx.x); c < pitch; c += threads) w.z[t * pitch + c] = V{};
+      if (config.shared.ffn > 0 && threadIdx.x == 0) w.mix[t] = mix;
+    } else {
+      for (int c = static_cast<int>(threadIdx.x) * Wide; c < W; c += threads * Wide) {
+        float sum[Wide];
+        routed_sum(w, s, t, c, sum);
+        if constexpr (config.shared.ffn > 0) {
+          float v[Wide];
+          load_wide<Wide>(w.shared[t] + c, v);
+          for (int j = 0; j < Wide; ++j) sum[j] = mixed<config>(sum[j], v[j], mix);
+        }
+        store_wide<Wide>(w.y[t] + c, sum);
+      }
+    }
+  }
+};
+template <class Kernel> __global__ void __launch_bounds__(Kernel::threads) combine_kernel(typename Kernel::Work const w) { Kernel::run(w); }
+
+}
+
+template <Config C>
+struct Combine<C, Cuda> {
+  static constexpr Config config = C;
+  static constexpr bool enqueues_only = true;
+  using V = element_t<C.dtype>;
+  using Layout = device::PackedLayout<config>;
+  static constexpr int W = width(C);
+
+  std::size_t workspace_bytes(Cuda const&, std::int64_t tokens) const {
+    Arena arena;
+    carve(arena, tokens);
+    return arena.used();
+  }
+
+  std::string explain(Cuda const&, std::int64_t) const {
+    return std::string("a block per token, ") + (C.combine == Accumulate::model ? "experts in order, rounded to dtype at every step" : "slots in order, fp32 sums") +
+           (W % device::wide_of<V> == 0 ? ", 16 bytes at a time" : ", one value at a time");
+  }
+
+  void operator()(Cuda const& on, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& routing, Batch<config> const& batch,
+                  Rows<V const, width(C)> out, Rows<V const, C.hidden> shared, Rows<V, C.hidden> y, std::span<std::byte> scratch, Where at = Where::here()) const {
+    std::int64_t const n = in.x.rows;
+    require(y.rows == n, "Combine: y must have as many rows as x", y.rows, n, at);
+    if (n == 0) return;
+    require(routing.expert.rows == n && routing.weight.rows == n, "Combine: routing must have as many rows as x", routing.expert.rows, n, at);
+    require(batch.slot.rows == n, "Combine: batch.slot must have as many rows as x", batch.slot.rows, n, at);
+    require(routing.expert.data && routing.weight.data && batch.slot.data, "Combine: routing or batch is not set", 0, 1, at);
+    require(in.x.data && out.data && y.data, "Combine: x, out or y is not set", 0, 1, at);
+    constexpr bool needs_weights = Layout::mixes > 0 || C.expert.latent > 0;
+    if constexpr (needs_weights) require(packed.data != nullptr, "Combine: packed weights are not set", 0, 1, at);
+    if constexpr (C.shared.ffn > 0) require(shared.data != nullptr && shared.rows == n, "Combine: shared must be set, with as many rows as x", shared.rows, n, at);
+    std::size_t const want = workspace_bytes(on, n);
+    require(scratch.size() >= want, "Combine: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
+    (void)on.path(at);
+    Arena arena{scratch};
+    Pieces const p = carve(arena, n);
+    device::Reader<config> const weights{packed.data};
+    auto const& l = weights.layout;
+    device::CombineWork<config> const work{.x = in.x, .expert = routing.expert, .slot = batch.slot, .weight = routing.weight, .out = out, .shared = shared, .y = y,
+                                           .mix_vectors = weights.floats(l.shared_mix), .mix_bias = weights.floats(l.shared_mix_bias), .norm = weights.floats(l.latent_norm),
+                                           .header = packed.data + l.header, .z = p.z, .mix = p.mix};
+    constexpr int wide = device::wide_of<V>;
+    bool const aligned = device::wide_rows(in.x.data, in.x.stride) && device::wide_rows(out.data, out.stride) && device::wide_rows(y.data, y.stride) &&
+                         (C.shared.ffn == 0 || device::wide_rows(shared.data, shared.stride));
+    if constexpr (W % wide == 0) {
+      if (aligned) run<wide>(on, work, n, at);
+      else run<1>(on, work, n, at);
+    } else {
+      run<1>(on, work, n, at);
+    }
+    if constexpr (C.expert.latent > 0) {
+      using Store = device::StoreLatent<Combine>;
+      device::plain_product(on, device::Product<V, V, Store>{.a = p.z, .a_stride = Layout::latent_up.pitch(), .map = nullptr, .b = weights.template at<V>(l.latent_up_panels), .b_group = 0,
+                            .b_rows = Layout::latent_up.rows(), .b_pitch = Layout::latent_up.pitch(), .inputs = Layout::latent_up.inputs,
+                            .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = n}, .epilogue = {.y = y, .shared = shared, .mix = p.mix}}, at);
+    }
+  }
+
+ private:
+  struct Pieces {
+    V* z;
+    device::Mix* mix;
+  };
+  static Pieces carve(Arena& arena, std::int64_t tokens) {
+    Pieces p{};
+    if constexpr (C.expert.latent > 0) {
+      p.z = arena.take<V>(tokens * Layout::latent_up.pitch());
+      if constexpr (C.shared.ffn > 0) p.mix = arena.take<device::Mix>(tokens);
+    }
+    return p;
+  }
+  template <int Wide> static void run(Cuda const& on, device::CombineWork<config> const& work, std::int64_t tokens, Where at) {
+    using Kernel = device::CombineKernel<Combine, Wide>;
+    launch(device::combine_kernel<Kernel>, {.grid = dim3(device::grid_of(tokens, "Combine: too many tokens", at)), .block = dim3(Kernel::threads),
+                                            .shared = sizeof(typename Kernel::Slots), .programmatic = 1}, on.stream, at, work);
+  }
+};
+
+}}

@@ -1,0 +1,90 @@
+// The CUDA backend: a stream, and what its device can run.
+#pragma once
+#include "../backend.hpp"
+#include "launch.cuh"
+
+namespace coterie { inline namespace v0 {
+
+// A path through the CUDA kernels, slowest first. best: the last one that the device runs and this program was compiled for.
+enum class Arch : int { best, plain, sm_80, sm_90a };
+
+constexpr char const* name(Arch arch) {
+  switch (arch) {
+    case Arch::best: return "best";
+    case Arch::plain: return "plain";
+    case Arch::sm_80: return "sm_80";
+    case Arch::sm_90a: return "sm_90a";
+  }
+  return "?";
+}
+
+namespace device {
+
+// What the driver would run of this program tells what it was compiled for: the copy for sm_90a has static shared memory, and
+// more of it than a driver reserves. (The host cannot see a flag of the device pass.)
+inline constexpr int feature_bytes = 4096;
+template <int Bytes> __global__ void features_kernel(int* out) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || defined(COTERIE_SIMT)
+  COTERIE_SHARED(mark, char[Bytes]);
+  mark[threadIdx.x] = static_cast<char>(threadIdx.x);
+  if (out) *out = mark[0];
+#else
+  if (out) *out = 0;
+#endif
+}
+
+// Asked once, when a Cuda is made; an error is kept and thrown where the backend is used.
+struct Properties {
+  cudaError_t error = cudaSuccess;
+  int id = 0, major = 0, minor = 0, multiprocessors = 0, shared_bytes = 0;
+  int hopper = 0;                                // flag: this program holds kernels for sm_90a and the device runs them
+
+  static Properties current() {
+    Properties p;
+    auto const ask = [&p](int& value, cudaDeviceAttr what) {
+      if (p.error == cudaSuccess) p.error = cudaDeviceGetAttribute(&value, what, p.id);
+    };
+    p.error = cudaGetDevice(&p.id);
+    ask(p.major, cudaDevAttrComputeCapabilityMajor);
+    ask(p.minor, cudaDevAttrComputeCapabilityMinor);
+    ask(p.multiprocessors, cudaDevAttrMultiProcessorCount);
+    ask(p.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin);
+    if (p.error == cudaSuccess && p.major == 9) {
+#if defined(COTERIE_SIMT)
+      p.hopper = 1;
+#else
+      cudaFuncAttributes attributes{};
+      p.error = cudaFuncGetAttributes(&attributes, reinterpret_cast<void const*>(&features_kernel<feature_bytes>));
+      p.hopper = attributes.sharedSizeBytes >= feature_bytes ? 1 : 0;
+#endif
+    }
+    return p;
+  }
+};
+
+}
+
+// A stream of the device that is current when this is made. Copies are free; the stream stays the caller's.
+struct Cuda {
+  cudaStream_t stream = nullptr;
+  Arch arch = Arch::best;                        // force a path; one that the device or this program lacks is refused when used
+  device::Properties device = device::Properties::current();
+
+  // The path the kernels take.
+  Arch path(Where at = Where::here()) const {
+    check(device.error, at);
+    if (device.major < 8) fail("Cuda: this device has compute capability " + capability() + ", the kernels need 8.0 or later", at);
+    if (arch == Arch::best) return device.hopper ? Arch::sm_90a : Arch::sm_80;
+    if (arch == Arch::sm_90a && !device.hopper)
+      fail("Cuda: Arch::sm_90a needs a device of compute capability 9.0 and a program compiled with -gencode arch=compute_90a,code=sm_90a (the device has " + capability() + ")", at);
+    return arch;
+  }
+  std::string capability() const { return std::to_string(device.major) + "." + std::to_string(device.minor); }
+  // Why not the fast path, for explain().
+  std::string remark() const {
+    return device.major == 9 && !device.hopper ? " (compiled without -gencode arch=compute_90a,code=sm_90a, which gives the Hopper kernels)" : "";
+  }
+};
+template <> inline constexpr bool provided<Cuda> = true;
+
+}}

@@ -1,0 +1,101 @@
+// Gate, up, activation and down as two grouped products: what routed and shared experts have in common on the GPU.
+#pragma once
+#include "../experts/activation.hpp"
+#include "wgmma_product.cuh"
+
+namespace coterie { inline namespace v0 { namespace device {
+
+// What an ffn is made of: V activations, T weights, and what happens in between.
+template <class V_, class T_, ExpertConfig X> struct FfnStage {
+  using V = V_;
+  using T = T_;
+  static constexpr ExpertConfig expert = X;
+};
+
+// Sums of gate and up to hidden values, rounded to V; zeros in the columns from `valid` on, whatever the row holds.
+template <class Stage> struct StoreHidden {
+  using To = typename Stage::V;
+  static constexpr int paired = gated(Stage::expert.act) ? 1 : 0;
+  To* to;
+  std::int64_t stride;
+  int columns, valid;
+  float const *gate_bias = nullptr, *up_bias = nullptr;                  // [groups][valid]; null: none
+  float const* gamma = nullptr;                                          // [rows][.] weights of blocks of columns (router-weighed shared experts)
+  std::int64_t gamma_stride = 0;
+  int gamma_columns = 1;
+
+  COTERIE_DEVICE float value(int group, std::int64_t row, int column, float gate, float up) const {
+    if (column >= valid) return 0;
+    std::int64_t const at = std::int64_t{group} * valid + column;
+    if (gate_bias) gate += gate_bias[at];
+    if (up_bias) up += up_bias[at];
+    float const v = rounded<To>(activate<Stage::expert>(gate, up));
+    return gamma ? rounded<To>(v * gamma[row * gamma_stride + column / gamma_columns]) : v;
+  }
+  COTERIE_DEVICE float value(int group, std::int64_t row, int column, float up) const { return value(group, row, column, 0.f, up); }
+  COTERIE_DEVICE To* at(std::int64_t row, int column) const { return to + row * stride + column; }
+  COTERIE_DEVICE bool even() const { return true; }                      // h is ours, and its pitch a multiple of 8
+};
+
+// to[r] = from[map[r]], padded with zeros to the pitch; times weight[r] and rounded where there are weights (Place::input).
+template <class V> struct StageRows {
+  V const* from;
+  std::int64_t from_stride, inputs;
+  std::int32_t const* map;                       // null: the same row
+  float const* weight;                           // null: none
+  std::int32_t const* rows;                      // where the number of rows is, on the device; null: `most`
+  std::int64_t most;
+  V* to;
+  std::int64_t pitch;
+};
+template <class V> __global__ void __launch_bounds__(256) stage_rows_kernel(StageRows<V> const p) {
+  ptx::grid_dependency_wait();
+  std::int64_t const rows = p.rows ? *p.rows : p.most;
+  for (std::int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
+    V const* const from = p.from + (p.map ? p.map[r] : r) * p.from_stride;
+    for (std::int64_t i = threadIdx.x; i < p.pitch; i += blockDim.x) {
+      V v{};
+      if (i < p.inputs) v = p.weight ? from_float<V>(to_float(from[i]) * p.weight[r]) : from[i];
+      p.to[r * p.pitch + i] = v;
+    }
+  }
+}
+template <class V> void stage_rows(Cuda const& on, StageRows<V> const& p, Where at) {
+  constexpr std::int64_t most = 65536;
+  launch(stage_rows_kernel<V>, {.grid = dim3(static_cast<unsigned>(p.most < most ? p.most : most)), .block = dim3(256), .programmatic = 1}, on.stream, at, p);
+}
+
+// Weights of one ffn in every group, and the biases if there are any.
+template <class Stage> struct FfnWeights {
+  typename Stage::T const *gate_up, *down;
+  std::int64_t group;                            // elements from one group's to the next one's, for both
+  float const *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
+  RowShape gate_up_shape, down_shape;
+};
+// Rows a (by map) to rows out; h is scratch of [rows][pitch of down].
+template <class Stage> struct FfnRows {
+  using V = typename Stage::V;
+  V const* a;
+  std::int64_t a_stride;
+  std::int32_t const* map;
+  V* h;
+  V* out;
+  std::int64_t out_stride;
+  float const* gamma = nullptr;
+  std::int64_t gamma_stride = 0;
+  int gamma_columns = 1;
+};
+template <class Stage> void ffn(Cuda const& on, Arch path, Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r, Where at) {
+  using V = typename Stage::V;
+  using T = typename Stage::T;
+  std::int64_t const pitch = w.down_shape.pitch();
+  StoreHidden<Stage> const hidden{.to = r.h, .stride = pitch, .columns = static_cast<int>(pitch), .valid = static_cast<int>(w.gate_up_shape.outputs), .gate_bias = w.gate_bias,
+                                  .up_bias = w.up_bias, .gamma = r.gamma, .gamma_stride = r.gamma_stride, .gamma_columns = r.gamma_columns};
+  StoreRows<V> const rows{.to = r.out, .stride = r.out_stride, .columns = static_cast<int>(w.down_shape.outputs), .bias = w.down_bias};
+  multiply(on, path, Product<V, T, StoreHidden<Stage>>{.a = r.a, .a_stride = r.a_stride, .map = r.map, .b = w.gate_up, .b_group = w.group, .b_rows = w.gate_up_shape.rows(),
+           .b_pitch = w.gate_up_shape.pitch(), .inputs = w.gate_up_shape.inputs, .groups = groups, .epilogue = hidden}, at);
+  multiply(on, path, Product<V, T, StoreRows<V>>{.a = r.h, .a_stride = pitch, .map = nullptr, .b = w.down, .b_group = w.group, .b_rows = w.down_shape.rows(),
+           .b_pitch = w.down_shape.pitch(), .inputs = w.down_shape.inputs, .groups = groups, .epilogue = rows}, at);
+}
+
+}}}

@@ -1,0 +1,54 @@
+// Starts a kernel, on the GPU or in the emulator, and turns errors of the CUDA runtime into exceptions.
+#pragma once
+#include "../error.hpp"
+#include "ptx.cuh"
+
+namespace coterie { inline namespace v0 {
+
+class CudaError : public Error {
+ public:
+  CudaError(cudaError_t error, std::string const& sentence) : Error(sentence), code(error) {}
+  cudaError_t code;
+};
+
+// Throws CudaError with the runtime's own name and sentence for the code; without exceptions prints it and aborts.
+inline void check(cudaError_t code, Where at = Where::here()) {
+  if (code == cudaSuccess) [[likely]] return;
+  std::string const sentence = std::string("CUDA: ") + cudaGetErrorName(code) + ": " + cudaGetErrorString(code);
+#if defined(__cpp_exceptions)
+  throw CudaError(code, "coterie: " + sentence + " (" + at.file + ":" + std::to_string(at.line) + ")");
+#else
+  fail(sentence, at);
+#endif
+}
+
+struct Launch {
+  dim3 grid, block;
+  std::size_t shared = 0;                          // bytes of dynamic shared memory: sizeof of the kernel's struct
+  int programmatic = 0;                            // 1 (sm_90): may start before the kernel ahead of it ends, up to grid_dependency_wait()
+};
+
+// kernel<<<...>>>(args...) on the stream; args convert to the kernel's parameter types.
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), Launch const& how, cudaStream_t stream, Where at, Arguments&&... arguments) {
+  // The attribute belongs to the current device, so it is set again each time. Up to 48 KiB are granted without asking.
+  if (how.shared > 48 * 1024)
+    check(cudaFuncSetAttribute(reinterpret_cast<void const*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(how.shared)), at);
+  cudaLaunchAttribute programmatic{};
+  programmatic.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  programmatic.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = how.grid;
+  config.blockDim = how.block;
+  config.dynamicSmemBytes = how.shared;
+  config.stream = stream;
+  config.attrs = &programmatic;
+  config.numAttrs = how.programmatic ? 1 : 0;
+#if defined(__CUDACC__)
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), at);
+#else
+  check(simt::launch(config, kernel, static_cast<Parameters>(arguments)...), at);
+#endif
+}
+
+}}

@@ -1,0 +1,144 @@
+// Grouped products for sm_80 and later: rows gathered by cp.async, ldmatrix, mma.sync, fp32 sums. 16-bit types only.
+//
+// A block computes one tile. Four stages of 32 inputs stand in shared memory, each row 64 bytes of four 16-byte chunks; chunk
+// c of row r stands at c ^ (r / 2 % 4), so that neither the copies nor ldmatrix meet a bank twice.
+#pragma once
+#include "product.cuh"
+#include "wide.cuh"
+
+namespace coterie { inline namespace v0 { namespace device {
+
+template <int Rows, int Columns, int WarpRows, int WarpColumns, int Blocks> struct MmaTile {
+  static constexpr int rows = Rows, columns = Columns, warp_rows = WarpRows, warp_columns = WarpColumns, depth = 32, stages = 4, blocks = Blocks;
+  static constexpr int row_warps = Rows / WarpRows, threads = 32 * row_warps * (Columns / WarpColumns), chunks = depth / 8;
+  static constexpr int row_fragments = WarpRows / 16, column_fragments = WarpColumns / 8;
+  static_assert(Rows * chunks % threads == 0 && Columns * chunks % threads == 0 && WarpColumns % 16 == 0);
+  uint4 a[stages][Rows * chunks], b[stages][Columns * chunks];
+};
+// Where 16-byte chunk c of row r stands.
+COTERIE_HD constexpr int swizzled(int r, int c) { return r * 4 + (c ^ (r / 2 % 4)); }
+
+// Two neighbouring values of a row: one store where the row allows it.
+template <class To> COTERIE_DEVICE void store_two(To* to, float first, float second, bool together) {
+  if (!together) {
+    to[0] = from_float<To>(first), to[1] = from_float<To>(second);
+  } else if constexpr (sizeof(To) == 2) {
+    ptx::store4(to, ptx::pack2<To>(first, second));
+  } else {
+    ptx::store8(to, make_uint2(__float_as_uint(first), __float_as_uint(second)));
+  }
+}
+// Columns c and c + 1 of a row, as many of them as are stored.
+template <class Epilogue> COTERIE_DEVICE void store_columns(Epilogue const& epilogue, std::int64_t row, int c, float first, float second) {
+  using To = typename Epilogue::To;
+  if (c + 1 < epilogue.columns) store_two(epilogue.at(row, c), first, second, epilogue.even());
+  else if (c < epilogue.columns) *epilogue.at(row, c) = from_float<To>(first);
+}
+// This lane's two sums of a block of 8 columns of one row, as mma and wgmma hold them; second: of the next block, whose sums are
+// those of `up` where they come in pairs. column: of the packed rows, where the block begins.
+template <class Epilogue> COTERIE_DEVICE void store_block(Epilogue const& epilogue, int group, std::int64_t row, int column, float const* sum, float const* second) {
+  int const lane = static_cast<int>(threadIdx.x % 32);
+  if constexpr (Epilogue::paired) {
+    int const c = column / 2 + lane % 4 * 2;
+    store_columns(epilogue, row, c, epilogue.value(group, row, c, sum[0], second[0]), epilogue.value(group, row, c + 1, sum[1], second[1]));
+  } else {
+    int const c = column + lane % 4 * 2;
+    store_columns(epilogue, row, c, epilogue.value(group, row, c, sum[0]), epilogue.value(group, row, c + 1, sum[1]));
+  }
+}
+
+template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blocks) mma_product_kernel(P const p) {
+  using V = typename P::A;
+  constexpr int a_chunks = T::rows * T::chunks / T::threads, b_chunks = T::columns * T::chunks / T::threads;
+  T& s = ptx::dynamic_shared<T>();
+  int const t = static_cast<int>(threadIdx.x), lane = t % 32, warp = t / 32;
+  int const warp_row = warp % T::row_warps * T::warp_rows, warp_column = warp / T::row_warps * T::warp_columns;
+  ptx::grid_dependency_wait();
+  Tile const tile = TileWalk{p.groups, T::rows, column_tiles(p, T::columns)}(blockIdx.x);
+  if (tile.group < 0) return;
+  std::int64_t const column0 = std::int64_t{tile.column} * T::columns;
+
+  // This thread's chunks: number t + i * threads of a stage, chunk t % 4 of its row.
+  int const chunk = t % T::chunks;
+  V const *from_a[a_chunks], *from_b[b_chunks];
+  bool has_a[a_chunks], has_b[b_chunks];
+  V const* const b = p.b + tile.group * p.b_group;
+#pragma unroll
+  for (int i = 0; i < a_chunks; ++i) {
+    std::int64_t const row = tile.first + (t + i * T::threads) / T::chunks;
+    has_a[i] = row < tile.end;
+    from_a[i] = p.a + (has_a[i] ? p.map ? p.map[row] : row : 0) * p.a_stride;
+  }
+#pragma unroll
+  for (int i = 0; i < b_chunks; ++i) {
+    std::int64_t const row = column0 + (t + i * T::threads) / T::chunks;
+    has_b[i] = row < p.b_rows;
+    from_b[i] = b + (has_b[i] ? row : 0) * p.b_pitch;
+  }
+  auto const load = [&](int stage, int step) {
+    std::int64_t const k = std::int64_t{step} * T::depth + chunk * 8;
+    bool const inside = k < p.inputs;            // whole chunks: what lies between inputs and the pitch is zero
+#pragma unroll
+    for (int i = 0; i < a_chunks; ++i)
+      ptx::cp_async16(&s.a[stage][swizzled((t + i * T::threads) / T::chunks, chunk)], has_a[i] && inside ? from_a[i] + k : p.a, has_a[i] && inside);
+#pragma unroll
+    for (int i = 0; i < b_chunks; ++i)
+      ptx::cp_async16(&s.b[stage][swizzled((t + i * T::threads) / T::chunks, chunk)], has_b[i] && inside ? from_b[i] + k : p.b, has_b[i] && inside);
+  };
+
+  float acc[T::row_fragments][T::column_fragments][4] = {};
+  int const steps = static_cast<int>((p.inputs + T::depth - 1) / T::depth);
+#pragma unroll
+  for (int i = 0; i < T::stages - 1; ++i) {
+    if (i < steps) load(i, i);
+    ptx::cp_async_commit();
+  }
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    COTERIE_SYNC("mma_product: stage has landed", ptx::cp_async_wait<T::stages - 2>());
+    COTERIE_SYNC("mma_product: stage is everybody's", __syncthreads());
+    int const ahead = step + T::stages - 1;
+    if (ahead < steps) load(ahead % T::stages, ahead);
+    ptx::cp_async_commit();
+    uint4 const* const sa = s.a[step % T::stages];
+    uint4 const* const sb = s.b[step % T::stages];
+#pragma unroll
+    for (int half = 0; half < T::depth / 16; ++half) {
+      std::uint32_t fa[T::row_fragments][4], fb[T::column_fragments / 2][4];
+#pragma unroll
+      for (int i = 0; i < T::row_fragments; ++i) ptx::ldmatrix_x4(fa[i], &sa[swizzled(warp_row + i * 16 + lane % 16, half * 2 + lane / 16)]);
+#pragma unroll
+      for (int j = 0; j < T::column_fragments / 2; ++j) ptx::ldmatrix_x4(fb[j], &sb[swizzled(warp_column + j * 16 + lane % 8 + lane / 16 * 8, half * 2 + lane / 8 % 2)]);
+#pragma unroll
+      for (int i = 0; i < T::row_fragments; ++i)
+#pragma unroll
+        for (int j = 0; j < T::column_fragments; ++j) ptx::mma_m16n8k16<V>(acc[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
+    }
+  }
+  ptx::cp_async_wait<0>();                       // nothing but empty groups; a block leaves no copy behind
+
+#pragma unroll
+  for (int i = 0; i < T::row_fragments; ++i)
+#pragma unroll
+    for (int upper = 0; upper < 2; ++upper) {
+      std::int64_t const row = tile.first + warp_row + i * 16 + lane / 4 + upper * 8;
+      if (row >= tile.end) continue;
+#pragma unroll
+      for (int j = 0; j < T::column_fragments; j += P::Epilogue::paired ? 2 : 1)
+        store_block(p.epilogue, tile.group, row, static_cast<int>(column0) + warp_column + j * 8, &acc[i][j][upper * 2], &acc[i][j + P::Epilogue::paired][upper * 2]);
+    }
+}
+
+template <class T, class P> void mma_product(Cuda const& on, P const& p, Where at) {
+  launch(mma_product_kernel<P, T>, {.grid = tile_grid(p, T::rows, T::columns, at), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = 1}, on.stream, at, p);
+}
+// Few rows a group: a short tile wastes less. (Not yet measured on a GPU.)
+template <class P> void mma_product(Cuda const& on, P const& p, Where at) {
+  using Tall = MmaTile<128, 128, 64, 32, 2>;
+  using Short = MmaTile<32, 128, 32, 32, 4>;
+  if (p.groups.rows <= std::int64_t{48} * p.groups.count) mma_product<Short>(on, p, at);
+  else mma_product<Tall>(on, p, at);
+}
+template <class P> inline constexpr bool has_mma = std::is_same_v<typename P::A, typename P::B> && sizeof(typename P::A) == 2;
+
+}}}

@@ -1,0 +1,159 @@
+// Grouped products for sm_90a: warp-specialised and persistent. A warpgroup of producers gathers rows by cp.async and lets TMA
+// bring the weights, the group as a coordinate; one or two warpgroups of consumers multiply by wgmma. 16-bit types only.
+//
+// Stages of 64 inputs stand in shared memory as TMA writes them: rows of 128 bytes, 16-byte chunk c of row r at c ^ (r % 8).
+// A stage is full when its weights have landed and every producer thread has seen its own copies land, which it says one stage
+// late, so that copies of the next stage are under way meanwhile. Rows past the end of a group are zeros and are not stored.
+#pragma once
+#include "mma_product.cuh"
+#include "tensor_map.cuh"
+
+namespace coterie { inline namespace v0 { namespace device {
+
+template <class V, int Rows, int Columns, int Stages> struct WgmmaTile {
+  static constexpr int rows = Rows, columns = Columns, stages = Stages, depth = 64, consumers = Rows / 64, threads = 128 * (1 + consumers), copies = Rows / 16;
+  // Registers: 65,536 of a multiprocessor over the block's threads; producers need few.
+  static constexpr int producer_registers = 56, consumer_registers = consumers == 1 ? 240 : 224;
+  V a[Stages][Rows * depth], b[Stages][Columns * depth];
+  std::uint64_t full[Stages], empty[Stages];
+};
+// Where a ring of stages stands; phase is the parity of the barriers' rounds.
+struct Ring {
+  int stage = 0;
+  unsigned phase = 0;
+  template <int Stages> COTERIE_DEVICE void next() {
+    if (++stage == Stages) stage = 0, phase ^= 1;
+  }
+};
+
+template <class P, class T> COTERIE_DEVICE void produce(P const& p, CUtensorMap const& weights, T& s, int steps) {
+  using V = typename P::A;
+  ptx::setmaxnreg_dec<T::producer_registers>();
+  int const t = static_cast<int>(threadIdx.x), chunk = t % 8, row0 = t / 8;        // chunk of rows row0, row0 + 16, ...
+  TileWalk walk{p.groups, T::rows, column_tiles(p, T::columns)};
+  Ring ring;
+  int behind = -1;                               // the stage whose copies this thread has not yet vouched for
+  auto const vouch = [&] {
+    COTERIE_SYNC("wgmma_product: copies are seen by wgmma", ptx::fence_proxy_async());
+    ptx::mbarrier_arrive(&s.full[behind]);
+  };
+#pragma unroll 1
+  for (std::int64_t number = blockIdx.x;; number += gridDim.x) {
+    Tile const tile = walk(number);
+    if (tile.group < 0) break;
+    V const* from[T::copies];
+#pragma unroll
+    for (int i = 0; i < T::copies; ++i) {
+      std::int64_t const row = tile.first + row0 + i * 16;
+      from[i] = row < tile.end ? p.a + (p.map ? p.map[row] : row) * p.a_stride : nullptr;
+    }
+#pragma unroll 1
+    for (int step = 0; step < steps; ++step) {
+      COTERIE_SYNC("wgmma_product: stage is free", ptx::mbarrier_wait(&s.empty[ring.stage], ring.phase ^ 1));
+      if (t == 0) {
+        ptx::mbarrier_arrive_expect_tx(&s.full[ring.stage], T::columns * T::depth * sizeof(V));
+        ptx::tma_load_3d(s.b[ring.stage], &weights, &s.full[ring.stage], step * T::depth, tile.column * T::columns, tile.group);
+      }
+      std::int64_t const k = std::int64_t{step} * T::depth + chunk * 8;
+      V* const to = s.a[ring.stage] + row0 * T::depth + (chunk ^ row0 % 8) * 8;      // 16 rows further is the same chunk
+#pragma unroll
+      for (int i = 0; i < T::copies; ++i) {
+        bool const valid = from[i] && k < p.inputs;
+        ptx::cp_async16(to + i * 16 * T::depth, valid ? from[i] + k : p.a, valid);
+      }
+      ptx::cp_async_commit();
+      if (behind >= 0) {
+        COTERIE_SYNC("wgmma_product: copies have landed", ptx::cp_async_wait<1>());
+        vouch();
+      }
+      behind = ring.stage;
+      ring.template next<T::stages>();
+    }
+  }
+  COTERIE_SYNC("wgmma_product: last copies have landed", ptx::cp_async_wait<0>());
+  if (behind >= 0) vouch();
+}
+
+template <class P, class T> COTERIE_DEVICE void consume(P const& p, T& s, int steps) {
+  using V = typename P::A;
+  ptx::setmaxnreg_inc<T::consumer_registers>();
+  int const t = static_cast<int>(threadIdx.x), group = t / 128 - 1, warp = t / 32 % 4, lane = t % 32;
+  TileWalk walk{p.groups, T::rows, column_tiles(p, T::columns)};
+  Ring ring;
+#pragma unroll 1
+  for (std::int64_t number = blockIdx.x;; number += gridDim.x) {
+    Tile const tile = walk(number);
+    if (tile.group < 0) break;
+    float acc[T::columns / 2];
+#pragma unroll 1
+    for (int step = 0; step < steps; ++step) {
+      COTERIE_SYNC("wgmma_product: stage is full", ptx::mbarrier_wait(&s.full[ring.stage], ring.phase));
+      std::uint64_t const a = ptx::descriptor_k128(s.a[ring.stage] + group * 64 * T::depth), b = ptx::descriptor_k128(s.b[ring.stage]);
+      COTERIE_SYNC("wgmma_product: accumulators before products", ptx::wgmma_fence(acc));
+#pragma unroll
+      for (int i = 0; i < T::depth / 16; ++i) ptx::wgmma_m64k16<T::columns, V>(acc, a + 2 * i, b + 2 * i, (step | i) != 0);
+      ptx::wgmma_commit();
+      COTERIE_SYNC("wgmma_product: products are over", ptx::wgmma_wait<0>(acc));
+      if (lane == 0) ptx::mbarrier_arrive(&s.empty[ring.stage]);
+      ring.template next<T::stages>();
+    }
+#pragma unroll
+    for (int upper = 0; upper < 2; ++upper) {
+      std::int64_t const row = tile.first + group * 64 + warp * 16 + lane / 4 + upper * 8;
+      if (row >= tile.end) continue;
+#pragma unroll
+      for (int j = 0; j < T::columns / 8; j += P::Epilogue::paired ? 2 : 1)
+        store_block(p.epilogue, tile.group, row, tile.column * T::columns + j * 8, &acc[4 * j + upper * 2], &acc[4 * (j + P::Epilogue::paired) + upper * 2]);
+    }
+  }
+}
+
+template <class P, class T> __global__ void __launch_bounds__(T::threads, 1) wgmma_product_kernel(P const p, __grid_constant__ CUtensorMap const weights) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || defined(COTERIE_SIMT)
+  T& s = ptx::dynamic_shared<T>();
+  int const steps = static_cast<int>((p.inputs + T::depth - 1) / T::depth);
+  if (threadIdx.x == 0) {
+    ptx::tma_prefetch_map(&weights);
+    for (int i = 0; i < T::stages; ++i) {
+      ptx::mbarrier_init(&s.full[i], 1 + 128);   // who expects the weights, and every producer thread
+      ptx::mbarrier_init(&s.empty[i], 4 * T::consumers);        // a warp can vouch for its own products only
+    }
+    COTERIE_SYNC("wgmma_product: mbarriers known to TMA", ptx::fence_barrier_init());
+  }
+  COTERIE_SYNC("wgmma_product: mbarriers initialised", __syncthreads());
+  ptx::grid_dependency_wait();
+  int const warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x / 128), 0);
+  if (warpgroup == 0) produce(p, weights, s, steps);
+  else consume(p, s, steps);
+#else
+  (void)p, (void)weights;
+  ptx::trap();                                   // refused by the host: Cuda::path()
+#endif
+}
+
+template <class T, class P> void wgmma_product(Cuda const& on, P const& p, Where at) {
+  CUtensorMap const weights = weights_map(p.b, p.b_pitch, p.b_rows, p.b_group, p.groups.first + p.groups.count, T::columns, at);
+  dim3 const tiles = tile_grid(p, T::rows, T::columns, at);
+  auto const most = static_cast<unsigned>(on.device.multiprocessors);
+  launch(wgmma_product_kernel<P, T>, {.grid = dim3(tiles.x < most ? tiles.x : most), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = 1}, on.stream, at, p, weights);
+}
+// Few rows a group: a tile of 64 wastes less. (Not yet measured on a GPU.)
+template <class P> void wgmma_product(Cuda const& on, P const& p, Where at) {
+  using V = typename P::A;
+  if (p.groups.rows <= std::int64_t{96} * p.groups.count) wgmma_product<WgmmaTile<V, 64, 256, 5>>(on, p, at);
+  else wgmma_product<WgmmaTile<V, 128, 256, 4>>(on, p, at);
+}
+
+// One product on the path asked for.
+template <class P> void multiply(Cuda const& on, Arch path, P const& p, Where at) {
+  if constexpr (has_mma<P>) {
+    if (path != Arch::plain) {
+      if (!wide_rows(p.a, p.a_stride)) fail("Cuda: rows of 16-bit values must be aligned to 16 bytes, with a stride that is a multiple of 8 (Arch::plain takes any)", at);
+      if (path == Arch::sm_90a) return wgmma_product(on, p, at);
+      return mma_product(on, p, at);
+    }
+  }
+  plain_product(on, p, at);
+}
+
+}}}

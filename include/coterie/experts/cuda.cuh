@@ -1,0 +1,81 @@
+// The experts on the GPU: two grouped products over the rows of the batch, gathered by its map.
+#pragma once
+#include "../device/ffn.cuh"
+#include "../device/memory.cuh"
+#include "../dispatch/capacity.hpp"
+
+namespace coterie { inline namespace v0 {
+
+template <Config C>
+struct Experts<C, Cuda> {
+  static constexpr Config config = C;
+  static constexpr bool enqueues_only = true;
+  static constexpr int E = C.experts, F = C.ffn, W = width(C);
+  using V = element_t<C.dtype>;
+  using Layout = device::PackedLayout<config>;
+  using Stage = device::FfnStage<V, typename Layout::ExpertT, C.expert>;
+  static constexpr bool weigh_input = C.router.place == Place::input;
+  // Rows that no 16-byte copy can read where they are, or that are not what the caller gave.
+  static constexpr bool staged = weigh_input || W % 8 != 0;
+
+  std::size_t workspace_bytes(Cuda const&, std::int64_t tokens) const {
+    Arena arena;
+    carve(arena, tokens);
+    return arena.used();
+  }
+
+  // x[T,W] -> out[R,W]: row r is expert(x[batch.token[r]]), unweighted (or of the weighted input: Place::input).
+  void operator()(Cuda const& on, Rows<V const, width(C)> x, PackedView<config, Cuda> packed, Batch<config> const& batch, Rows<V, width(C)> out,
+                  std::span<std::byte> scratch, Where at = Where::here()) const {
+    std::int64_t const tokens = x.rows;
+    if (tokens == 0) return;
+    if constexpr (!is_float(C.weights)) fail(std::string("Experts: the CUDA backend does not compute with ") + name(C.weights) + " expert weights yet", at);
+    require(packed.data != nullptr, "Experts: packed weights are not set", 0, 1, at);
+    require(packed.first_expert >= 0 && packed.experts >= 0 && packed.first_expert <= E - packed.experts, "Experts: the packed shard must lie within the config's experts",
+            packed.first_expert + packed.experts, E, at);
+    std::size_t const want = workspace_bytes(on, tokens);
+    require(scratch.size() >= want, "Experts: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
+    require(batch.begin && batch.token && (batch.weight || !weigh_input), "Experts: batch is not set", 0, 1, at);
+    require(x.data && out.data, "Experts: x or out is not set", 0, 1, at);
+    std::int64_t const rows = rows_bound(C, tokens);
+    require(out.rows >= rows, "Experts: out must have a row for every row that the tokens may be routed to", out.rows, rows, at);
+    Arch const path = on.path(at);
+    Arena arena{scratch};
+    Pieces const p = carve(arena, tokens);
+    if (rows == 0 || packed.experts == 0) return;
+    device::Reader<config> const weights{packed.data};
+    auto const& l = weights.layout;
+    auto const bias = [&](std::size_t offset, bool has) { return C.expert.bias && has ? weights.floats(offset) : nullptr; };
+    device::FfnWeights<Stage> const w{.gate_up = weights.template at<typename Stage::T>(l.expert_panels), .down = weights.template at<typename Stage::T>(l.expert_panels + l.expert_down),
+                                      .group = static_cast<std::int64_t>(l.expert_stride / sizeof(typename Stage::T)), .gate_bias = bias(l.gate_bias, Layout::has_gate),
+                                      .up_bias = bias(l.up_bias, true), .down_bias = bias(l.down_bias, true), .gate_up_shape = Layout::gate_up, .down_shape = Layout::down};
+    device::FfnRows<Stage> r{.a = x.data, .a_stride = x.stride, .map = batch.token, .h = p.h, .out = out.data, .out_stride = out.stride};
+    if constexpr (staged) {
+      device::StageRows<V> const rows_of{.from = x.data, .from_stride = x.stride, .inputs = W, .map = weigh_input ? batch.token : nullptr, .weight = weigh_input ? batch.weight : nullptr,
+                                         .rows = weigh_input ? batch.begin + E : nullptr, .most = weigh_input ? rows : tokens, .to = p.a, .pitch = Layout::gate_up.pitch()};
+      device::stage_rows(on, rows_of, at);
+      r.a = p.a, r.a_stride = Layout::gate_up.pitch();
+      if (weigh_input) r.map = nullptr;
+    }
+    device::ffn<Stage>(on, path, {.begin = batch.begin, .first = packed.first_expert, .count = packed.experts, .rows = rows}, w, r, at);
+  }
+
+  std::string explain(Cuda const& on, std::int64_t tokens) const {
+    return std::string(name(on.path())) + " on " + name(C.weights) + " weights, fp32 sums, for up to " + std::to_string(rows_bound(C, tokens)) + " rows" + on.remark();
+  }
+
+ private:
+  struct Pieces {
+    V* a;                                        // [T,pitch W] or, weighted, [R,pitch W]
+    V* h;                                        // [R,pitch F]
+  };
+  static Pieces carve(Arena& arena, std::int64_t tokens) {
+    std::int64_t const rows = rows_bound(C, tokens);
+    Pieces p{};
+    if constexpr (staged) p.a = arena.take<V>((weigh_input ? rows : tokens) * Layout::gate_up.pitch());
+    p.h = arena.take<V>(rows * Layout::down.pitch());
+    return p;
+  }
+};
+
+}}

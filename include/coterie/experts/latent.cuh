@@ -1,0 +1,38 @@
+// Latent experts on the GPU: tokens enter the experts' own, narrower width.
+#pragma once
+#include "../device/product.cuh"
+
+namespace coterie { inline namespace v0 {
+
+template <Config C>
+struct Latent<C, Cuda> {
+  static constexpr Config config = C;
+  static constexpr bool enqueues_only = true;
+  using V = element_t<C.dtype>;
+  using Layout = device::PackedLayout<config>;
+
+  std::size_t workspace_bytes(Cuda const&, std::int64_t) const { return 0; }
+
+  std::string explain(Cuda const&, std::int64_t) const { return "plain product, fp32 sums"; }
+
+  // x[T,H] -> z[T,W]. The way back is part of combine.
+  void operator()(Cuda const& on, Rows<V const, C.hidden> x, PackedView<config, Cuda> packed, Rows<V, width(C)> z, std::span<std::byte>, Where at = Where::here()) const {
+    if constexpr (C.expert.latent > 0) {
+      std::int64_t const tokens = x.rows;
+      if (tokens == 0) return;
+      require(packed.data != nullptr, "Latent: packed weights are not set", 0, 1, at);
+      require(z.rows == tokens, "Latent: the output must have as many rows as x", z.rows, tokens, at);
+      require(x.data && z.data, "Latent: x or the output is not set", 0, 1, at);
+      (void)on.path(at);
+      device::Reader<config> const weights{packed.data};
+      using Store = device::StoreRows<V>;
+      device::plain_product(on, device::Product<V, V, Store>{.a = x.data, .a_stride = x.stride, .map = nullptr, .b = weights.template at<V>(weights.layout.latent_down_panels), .b_group = 0,
+                            .b_rows = Layout::latent_down.rows(), .b_pitch = Layout::latent_down.pitch(), .inputs = Layout::latent_down.inputs,
+                            .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = tokens}, .epilogue = {.to = z.data, .stride = z.stride, .columns = width(C)}}, at);
+    } else {
+      (void)on, (void)x, (void)packed, (void)z, (void)at;
+    }
+  }
+};
+
+}}
