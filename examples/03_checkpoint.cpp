@@ -2,6 +2,7 @@
 //   examples/run.sh --checkpoint DIRECTORY [--layer N] writes checkpoint_config.hpp from config.json and compiles this file with it;
 //   03_checkpoint [DIRECTORY] [--layer N] [--x FILE TENSOR]      tokens: hidden states of a safetensors file, or 1 and 256 random ones
 #include <coterie/io/checkpoint.hpp>
+#include <charconv>
 #include "recorded.hpp"
 #include "terminal.hpp"
 #if __has_include("checkpoint_config.hpp")
@@ -16,6 +17,13 @@ namespace {
 namespace ct = coterie;
 constexpr ct::Config C = layer_config;
 using V = ct::element_t<C.dtype>;
+
+int number(std::string_view text) {
+  int n = 0;
+  auto const read = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (read.ec != std::errc{} || read.ptr != text.data() + text.size()) ct::fail("--layer: got " + ct::io::printable(text) + ", want a number");
+  return n;
+}
 
 // Hidden states as the layer's type, of a file that holds fp32 or the type itself.
 std::vector<V> hidden_states(char const* path, char const* name) {
@@ -70,7 +78,7 @@ int main(int count, char** arguments) try {
   std::vector<V> given;
   for (int i = 1; i < count; ++i) {
     std::string_view const a = arguments[i];
-    if (a == "--layer" && i + 1 < count) layer = std::atoi(arguments[++i]);
+    if (a == "--layer" && i + 1 < count) layer = number(arguments[++i]);
     else if (a == "--x" && i + 2 < count) given = hidden_states(arguments[i + 1], arguments[i + 2]), i += 2;
     else if (!a.starts_with("--")) directory = a;
     else return std::fprintf(stderr, "usage: 03_checkpoint [DIRECTORY] [--layer N] [--x FILE TENSOR]\n"), 2;

@@ -1,16 +1,14 @@
 // Checkpoints: what is refused and in which words, what is read, the types a file may store, Configs as text.
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include <doctest/doctest.h>
 
 #include <coterie/coterie.hpp>
 #include <coterie/io/checkpoint.hpp>
 
-using namespace coterie;
-namespace fs = std::filesystem;
+#include "copy.hpp"
+
+using namespace copies;
 
 namespace {
 
@@ -20,77 +18,27 @@ template <class Change> constexpr Config changed(Config c, Change const& change)
   return c;
 }
 
-fs::path goldens() { return fs::path(__FILE__).parent_path().parent_path() / "golden"; }
-std::string bytes_of(fs::path const& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream all;
-  all << in.rdbuf();
-  return all.str();
-}
-void write(fs::path const& path, std::string const& bytes) { std::ofstream(path, std::ios::binary) << bytes; }
-
-// A copy of a golden, gone with this object.
-class Copy {
- public:
-  explicit Copy(std::string const& family) {
-    static int made = 0;
-    folder_ = fs::temp_directory_path() / ("coterie_checkpoint_" + std::to_string(::getpid()) + "_" + std::to_string(made++));
-    fs::remove_all(folder_), fs::create_directories(folder_);
-    for (auto const& file : fs::directory_iterator(goldens() / family)) fs::copy(file, folder_ / file.path().filename());
-  }
-  Copy(Copy const&) = delete;
-  Copy& operator=(Copy const&) = delete;
-  ~Copy() { fs::remove_all(folder_); }
-  std::string path() const { return folder_.string(); }
-  // Replaces every `from` in a file; what stands in a safetensors header must keep its length.
-  Copy& replace(char const* file, std::string const& from, std::string const& to) {
-    std::string bytes = bytes_of(folder_ / file);
-    REQUIRE(bytes.find(from) != bytes.npos);
-    for (std::size_t at = 0; (at = bytes.find(from, at)) != bytes.npos; at += to.size()) bytes.replace(at, from.size(), to);
-    write(folder_ / file, bytes);
-    return *this;
-  }
-  Copy& config(std::string const& from, std::string const& to) { return replace("config.json", from, to); }
-  Copy& tensors(std::string const& from, std::string const& to) {
-    REQUIRE(from.size() == to.size());
-    return replace("model.safetensors", from, to);
-  }
-
- private:
-  fs::path folder_;
-};
-
-template <class Call> void refused(Call const& call, std::initializer_list<char const*> words) {
-  try {
-    call();
-    FAIL("not refused");
-  } catch (Error const& error) {
-    std::string const text = error.what();
-    for (std::string const word : words) CHECK_MESSAGE(text.find(word) != text.npos, text, " lacks ", word);
-  }
-}
 template <Config C> void load_refused(std::string const& folder, int layer, std::initializer_list<char const*> words) {
   refused([&] { load<C>(Host{.threads = 1}, Checkpoint{folder}, layer); }, words);
 }
 
-// Every tensor of a one-file checkpoint, rewritten as another float type; or the experts as zeros of fp8.
-template <class T> void store_as(std::string const& folder, std::string const& type, bool fp8_experts = false) {
-  ShardedSafetensors const files{folder};
-  std::string header = "{", data;
-  for (TensorInfo const* const t : files.tensors()) {
-    auto const values = io::read_all_as<T>(files, *t, Where::here());
-    std::size_t const begin = data.size();
-    bool const fp8 = fp8_experts && t->name.find("experts.") != std::string::npos;
-    if (fp8) data.append(values.size(), '\0');
-    else data.append(reinterpret_cast<char const*>(values.data()), values.size() * sizeof(T));
-    header += (header.size() > 1 ? ",\"" : "\"") + t->name + "\":{\"dtype\":\"" + (fp8 ? "F8_E4M3" : type) + "\",\"shape\":" + io::shape_text(t->shape) + ",\"data_offsets\":[" +
-              std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
-  }
-  header += "}";
-  std::uint64_t const length = header.size();
-  std::string prefix(8, '\0');
-  std::memcpy(prefix.data(), &length, 8);
-  write(folder + "/model.safetensors", prefix + header + data);
+// Every tensor as another float type.
+template <class T> void store_as(Copy& copy, Stored type) {
+  copy.store([&](TensorInfo& t, std::string& bytes) {
+    auto const round = [&]<class From>(From) {
+      std::vector<T> to(bytes.size() / sizeof(From));
+      for (std::size_t i = 0; i < to.size(); ++i) {
+        From from{};
+        std::memcpy(&from, bytes.data() + i * sizeof(From), sizeof(From));
+        to[i] = from_float<T>(to_float(from));
+      }
+      bytes.assign(reinterpret_cast<char const*>(to.data()), to.size() * sizeof(T));
+    };
+    if (t.dtype == Stored::f32) round(float{});
+    else if (t.dtype == Stored::f16) round(fp16{});
+    else round(bf16{});
+    t.dtype = type;
+  });
 }
 
 // The packed router and experts.
@@ -150,8 +98,26 @@ TEST_CASE("a layer that is not MoE, and one that is not there") {
   CHECK(checkpoint.layers() == 2);
   CHECK(!checkpoint.is_moe(0));
   CHECK(checkpoint.is_moe(1));
-  refused([&] { (void)checkpoint.config(0); }, {"layer 0 is not an MoE layer"});
-  refused([&] { (void)checkpoint.config(2); }, {"layer out of range", "got 2", "want 1"});
+  refused([&] { (void)checkpoint.config(0); }, {"layer 0 is not an MoE layer", "MoE layers: 1 ("});
+  refused([&] { (void)checkpoint.is_moe(-1); }, {"layer out of range", "got -1", "want 0 to 1"});
+  refused([&] { (void)checkpoint.config(2); }, {"layer out of range", "got 2", "want 0 to 1"});
+}
+
+TEST_CASE("which layers are mixtures is said where one is not") {
+  auto const with = [](std::vector<int> const& layers) {
+    Copy copy("mixtral");
+    copy.document([](nlohmann::json& whole) { whole["num_hidden_layers"] = 100; });
+    std::string header = "{";
+    for (int i : layers)
+      header += (header.size() > 1 ? ",\"" : "\"") + ("model.layers." + std::to_string(i)) + R"(.block_sparse_moe.gate.weight":{"dtype":"F32","shape":[0],"data_offsets":[0,0]})";
+    write(copy.path() + "/model.safetensors", crafted::safetensors(header + "}"));
+    return sentence([&] { (void)Checkpoint{copy.path()}.config(0); });
+  };
+  CHECK(with({1, 2, 3, 5, 7, 8}).find("layer 0 is not an MoE layer: it has no router and no experts; MoE layers: 1 to 3, 5, 7 to 8 (") != std::string::npos);
+  CHECK(with({}).find("; no layer of these files is (") != std::string::npos);
+  std::vector<int> odd;
+  for (int i = 1; i < 100; i += 2) odd.push_back(i);
+  CHECK(with(odd).find(", 37, 39, ... (") != std::string::npos);
 }
 
 TEST_CASE("what config.json says and is not supported") {
@@ -175,7 +141,7 @@ TEST_CASE("a field that config.json leaves out means transformers' default") {
   CHECK(router(dbrx.config("\"moe_normalize_expert_weights\": 1.0,", "\"moe_normalize_expert_weights\": null,"), 0).normalise == Normalise::none);
   CHECK(router(absent.config("\"moe_normalize_expert_weights\": 1.0,", ""), 0).normalise == Normalise::sum_add);
   refused([&] { router(norm.config("\"moe_normalize_expert_weights\": 1.0,", "\"moe_normalize_expert_weights\": 2.0,"), 0); },
-          {"ffn_config.moe_normalize_expert_weights", "want 1 or null"});
+          {"ffn_config.moe_normalize_expert_weights", "got 2, want 1"});
 }
 
 TEST_CASE("MXFP4 experts are described, and refused when they are read") {
@@ -188,7 +154,7 @@ TEST_CASE("MXFP4 experts are described, and refused when they are read") {
 
 TEST_CASE("fp8 experts are described, and refused when they are read") {
   Copy copy("mixtral");
-  store_as<bf16>(copy.path(), "BF16", true);
+  copy.store([](TensorInfo& t, std::string& bytes) { if (t.name.find("experts.") != t.name.npos) as_zeros(t, bytes, Stored::f8_e4m3); });
   CHECK(Checkpoint{copy.path()}.config(0).weights == DType::fp8_e4m3);
   load_refused<mixtral>(copy.path(), 0, {"block_sparse_moe.experts.0.w", "is stored as F8_E4M3, which is not supported yet"});
 }
@@ -243,19 +209,19 @@ TEST_CASE("fused experts are read once each, too") {
 TEST_CASE("a file may store another float type") {
   Copy copy("mixtral");
   std::string const stored = packed_bytes<mixtral>(copy.path());
-  store_as<float>(copy.path(), "F32");
+  store_as<float>(copy, Stored::f32);
   CHECK(Checkpoint{copy.path()}.config(0).weights == DType::fp32);
   load_refused<mixtral>(copy.path(), 0, {"router.weights", "got fp32 (file)"});
   constexpr Config wide = changed(mixtral, [](Config& c) { c.weights = c.router.weights = DType::fp32; });
   std::string const in_fp32 = packed_bytes<wide>(copy.path());
   CHECK(packed_bytes<wide>((goldens() / "mixtral").string()) == in_fp32);      // bf16 to fp32 is exact
-  store_as<bf16>(copy.path(), "BF16");
+  store_as<bf16>(copy, Stored::bf16);
   CHECK(packed_bytes<mixtral>(copy.path()) == stored);
-  store_as<fp16>(copy.path(), "F16");
+  store_as<fp16>(copy, Stored::f16);
   constexpr Config half = changed(mixtral, [](Config& c) { c.weights = c.router.weights = DType::fp16; });
   CHECK(Checkpoint{copy.path()}.config(0).weights == DType::fp16);
   std::string const in_fp16 = packed_bytes<half>(copy.path());
-  store_as<float>(copy.path(), "F32");                                         // of what fp16 holds: exact
+  store_as<float>(copy, Stored::f32);                                         // of what fp16 holds: exact
   CHECK(packed_bytes<changed(wide, [](Config& c) { c.weights = DType::fp16; })>(copy.path()).ends_with(in_fp16.substr(host::PackedLayout<half>::router.elements() * 2)));
 }
 

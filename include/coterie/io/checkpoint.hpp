@@ -40,7 +40,7 @@ void read_as(ShardedSafetensors const& files, TensorInfo const& t, std::uint64_t
     case Stored::f32: return from(float{});
     case Stored::bf16: return from(bf16{});
     case Stored::f16: return from(fp16{});
-    default: fail("tensor " + printable(t.name) + " is stored as " + std::string(name(t.dtype)) + ", which is not supported yet", at);
+    default: refuse_type(files, t, at);
   }
 }
 template <class T> std::vector<T> read_all_as(ShardedSafetensors const& files, TensorInfo const& t, Where at) {
@@ -52,8 +52,7 @@ template <class T> std::vector<T> read_all_as(ShardedSafetensors const& files, T
 }
 // A table of expert ids, I32 or I64, each below `experts`.
 inline std::vector<std::int32_t> read_table(ShardedSafetensors const& files, TensorInfo const& t, int experts, Where at) {
-  if (t.dtype != Stored::i64 && t.dtype != Stored::i32)
-    fail("tensor " + printable(t.name) + " is stored as " + std::string(name(t.dtype)) + ", want I64 or I32", at);
+  if (t.dtype != Stored::i64 && t.dtype != Stored::i32) files.reject(t, " is stored as " + std::string(name(t.dtype)) + ", want I64 or I32", at);
   std::size_t const size = t.dtype == Stored::i64 ? 8 : 4;
   std::vector<std::byte> raw(static_cast<std::size_t>(t.bytes()));
   files.read(t, raw, at);
@@ -64,7 +63,7 @@ inline std::vector<std::int32_t> read_table(ShardedSafetensors const& files, Ten
     if (size == 8) std::memcpy(&id, raw.data() + i * size, size);
     else std::memcpy(&narrow, raw.data() + i * size, size), id = narrow;
     if (id < 0 || id >= experts)
-      fail("tensor " + printable(t.name) + ": expert " + std::to_string(i) + ": got " + std::to_string(id) + ", want 0 to " + std::to_string(experts - 1), at);
+      files.reject(t, ": expert " + std::to_string(i) + ": got " + std::to_string(id) + ", want 0 to " + std::to_string(experts - 1), at);
     ids[i] = static_cast<std::int32_t>(id);
   }
   return ids;
@@ -105,7 +104,7 @@ template <Config C> class Loader {
   static constexpr std::size_t E = C.experts, F = C.ffn, H = C.hidden, W = width(C), S = C.shared.ffn;
 
   Loader(Checkpoint const& from, int layer, Progress progress, Where at)
-      : files_(from.files()), layout_(from.names(layer).layout), progress_(progress), at_(at) {
+      : files_(from.files()), layout_(from.names(layer, at).layout), progress_(progress), at_(at) {
     for (TensorPlace const& p : from.tensors(layer, at)) {
       by_part_[static_cast<std::size_t>(p.part)].push_back(p.tensor);          // of experts, in their order
       total_ += p.part == Part::outside ? 0 : p.tensor->bytes();
@@ -124,7 +123,7 @@ template <Config C> class Loader {
         case Stored::f32: pack_expert<DType::fp32>(packer, e, of); break;
         case Stored::bf16: pack_expert<DType::bf16>(packer, e, of); break;
         case Stored::f16: pack_expert<DType::fp16>(packer, e, of); break;
-        default: unsupported(*of.up.tensor);
+        default: refuse_type(files_, *of.up.tensor, at_);
       }
     }
     return packer.finish(at_);
@@ -139,9 +138,6 @@ template <Config C> class Loader {
   void report(std::uint64_t bytes) {
     done_ += bytes;
     if (progress_.call) progress_.call(progress_.context, done_, total_);
-  }
-  [[noreturn]] void unsupported(TensorInfo const& t) const {
-    fail("tensor " + printable(t.name) + " is stored as " + (t.name.ends_with("_blocks") ? "MXFP4 blocks" : std::string(name(t.dtype))) + ", which is not supported yet", at_);
   }
   template <class T> std::vector<T> read(Part part, int expert = -1) {
     TensorInfo const* const t = find(part, expert);
@@ -200,7 +196,8 @@ template <Config C> class Loader {
     using T = element_t<D>;
     auto const view = [&](Slice const& s, std::vector<std::byte>& scratch, bool read) -> T const* {
       if (!s.tensor) return nullptr;
-      if (dtype_of(s.tensor->dtype) != D) unsupported(*s.tensor);              // gate, up and down in one type
+      if (dtype_of(s.tensor->dtype) != D)
+        files_.reject(*s.tensor, std::string(" is stored as ") + std::string(coterie::name(s.tensor->dtype)) + ", want " + coterie::name(D) + ", as its expert's others", at_);
       scratch.resize(static_cast<std::size_t>(s.elements) * sizeof(T));
       if (read) {
         files_.read(*s.tensor, s.first * sizeof(T), scratch, at_);
@@ -230,6 +227,7 @@ template <Config C> class Loader {
 // type is rounded to the Config's. Memory: the packed layer, one expert as stored, and the router and shared experts once.
 template <Config C> Packed<C, Host> load(Host const& on, Checkpoint const& from, int layer, Progress progress = {}, Where at = Where::here()) {
   check(C, from.config(layer, at), at);
+  from.check_types(layer, at);
   return io::Loader<C>(from, layer, progress, at).run(on);
 }
 

@@ -8,48 +8,10 @@
 
 #include "config_text.hpp"
 #include "families.hpp"
+#include "parts.hpp"
 #include "safetensors.hpp"
 
 namespace coterie { inline namespace v0 {
-
-// A tensor's place in a layer. The matrices of experts: Layout of its family.
-enum class Part : int { router, router_bias, select_bias, expert_scale, table, gate, up, gate_up, down, gate_bias, up_bias, gate_up_bias, down_bias,
-                        shared_gate, shared_up, shared_down, shared_mix, latent_down, latent_up, outside };
-constexpr std::string_view name(Part p) {
-  constexpr std::array<std::string_view, 20> names{"router", "router_bias", "select_bias", "expert_scale", "table", "gate", "up", "gate_up", "down", "gate_bias",
-                                                   "up_bias", "gate_up_bias", "down_bias", "shared_gate", "shared_up", "shared_down", "shared_mix",
-                                                   "latent_down", "latent_up", "outside"};
-  return names[static_cast<std::size_t>(p)];
-}
-struct TensorPlace {
-  Part part = Part::router;
-  int expert = -1;                       // -1: not of one expert
-  TensorInfo const* tensor = nullptr;    // name, type and shape; valid as long as the Checkpoint
-};
-
-namespace io {
-
-// The float types that weights are computed with.
-constexpr std::optional<DType> dtype_of(Stored s) {
-  switch (s) {
-    case Stored::f32: return DType::fp32;
-    case Stored::bf16: return DType::bf16;
-    case Stored::f16: return DType::fp16;
-    default: return std::nullopt;
-  }
-}
-inline std::string shape_text(std::vector<std::int64_t> const& shape) {
-  std::string out = "[";
-  for (std::int64_t d : shape) out += (out.size() > 1 ? "," : "") + std::to_string(d);
-  return out + "]";
-}
-inline std::string with_number(std::string_view pattern, std::string_view word, int number) {
-  std::string out(pattern);
-  if (auto const place = out.find(word); place != out.npos) out.replace(place, word.size(), std::to_string(number));
-  return out;
-}
-
-}
 
 // One model on disk, as transformers saves it: config.json and safetensors files. Const members may be called by many
 // threads at once. Supported families and how to call: docs/checkpoints.md.
@@ -57,8 +19,7 @@ class Checkpoint {
  public:
   // Throws Error when a file is missing or wrong, or when the model is of no family known here.
   explicit Checkpoint(std::string const& directory, Where at = Where::here())
-      : directory_(directory), json_(Json::read(directory + "/config.json", {}, at)), text_(json_.find("text_config", at).value_or(json_)),
-        files_(directory, at) {
+      : directory_(directory), json_(Json::read(directory + "/config.json", {}, at)), text_(text_of(json_, at)), files_(directory, at) {
     model_type_ = json_.string_or("model_type", "", at);
     family_ = io::find_family(model_type_);
     std::string const inner = text_.string_or("model_type", "", at);
@@ -72,7 +33,7 @@ class Checkpoint {
   std::string const& model_type() const { return model_type_; }
   int layers() const { return layers_; }                                       // dense ones too; a decoder's after the encoder's
   ShardedSafetensors const& files() const { return files_; }
-  io::TensorNames const& names(int layer) const { return *block(layer, Where::here()).names; }
+  io::TensorNames const& names(int layer, Where at = Where::here()) const { return *block(layer, at).names; }
 
   // Whether the files hold a router or experts for this layer.
   bool is_moe(int layer, Where at = Where::here()) const { return find_block(layer, at).has_value(); }
@@ -81,24 +42,47 @@ class Checkpoint {
   Config config(int layer, Where at = Where::here()) const {
     Block const b = block(layer, at);
     io::TensorNames const& n = *b.names;
-    TensorInfo const& router = files_.at(full(b, n.router), at);
-    Config c = family_->config(io::Fields(text_, layer, !n.table.empty() && files_.find(full(b, n.table)), float_type(router, at)));
+    TensorInfo const& router = tensor(b, n.router, 0, at);
+    io::Fields::Layer const of{.number = layer, .decoder = layer >= first_decoder_, .table = !n.table.empty() && files_.find(full(b, n.table)),
+                               .router = float_type(router, at)};
+    Config c = family_->config(io::Fields(text_, of, at));
     c.dtype = activations(at);
     c.router.weights = float_type(router, at);
     store_types(b, c, at);
-    if (c.shared.ffn) c.shared.weights = io::dtype_of(files_.at(full(b, n.shared_up), at).dtype).value_or(c.dtype);
+    if (c.shared.ffn) c.shared.weights = io::dtype_of(tensor(b, n.shared_up, 0, at).dtype).value_or(c.dtype);
     return c;
   }
 
   // What load() reads of this layer, in this order; the tensors exist and have the shapes that the config wants.
   std::vector<TensorPlace> tensors(int layer, Where at = Where::here()) const {
     Block const b = block(layer, at);
-    Config const c = config(layer, at);
+    std::vector<TensorPlace> all = places(b, config(layer, at), at);
+    refuse_others(b, all, at);
+    return all;
+  }
+
+  // Throws Error, naming the tensor, its file and its type, unless load() can read every tensor of the layer: what is
+  // stored as MXFP4 blocks or as fp8 can be described but not yet computed with.
+  void check_types(int layer, Where at = Where::here()) const {
+    for (TensorPlace const& p : places(block(layer, at), config(layer, at), at)) {
+      Stored const type = p.tensor->dtype;
+      bool const reads = p.part == Part::table ? type == Stored::i64 || type == Stored::i32 : io::dtype_of(type).has_value();
+      if (!reads) io::refuse_type(files_, *p.tensor, at);
+    }
+  }
+
+ private:
+  struct Block {
+    std::string at;
+    io::TensorNames const* names;
+  };
+
+  std::vector<TensorPlace> places(Block const& b, Config const& c, Where at) const {
     io::TensorNames const& n = *b.names;
     std::vector<TensorPlace> all;
     auto const place = [&](Part part, std::string_view pattern, bool wanted, std::vector<std::int64_t> const& shape, int expert = -1) {
       if (!wanted || pattern.empty()) return;
-      TensorInfo const& t = files_.at(full(b, pattern, expert), at);
+      TensorInfo const& t = tensor(b, pattern, expert, at);
       expect_shape(t, shape, at);
       all.push_back({part, expert, &t});
     };
@@ -134,22 +118,19 @@ class Checkpoint {
       place(Part::up_bias, n.up_bias, c.expert.bias, {F}, e);
       place(Part::down_bias, n.down_bias, c.expert.bias, {W}, e);
     }
-    refuse_others(b, all, at);
     return all;
   }
 
- private:
-  struct Block {
-    std::string at;
-    io::TensorNames const* names;
-  };
-
+  static Json text_of(Json const& whole, Where at) {
+    auto const text = whole.find("text_config", at);
+    return text && !text->is_null() ? *text : whole;
+  }
   int count(std::string_view field, Where at) const {
     auto found = text_.find(field, at);
     if (!found) found = text_.find("num_hidden_layers", at);
     if (!found) text_.reject("has no field " + io::printable(field), at);
     std::int64_t const n = found->kind() == JsonKind::array ? found->size() : found->integer(at);
-    constexpr std::int64_t most = 1 << 20;
+    constexpr std::int64_t most = 1 << 14;                                     // is_moe() is asked of each for some errors
     if (n < 0 || n > most) found->reject("got " + std::to_string(n) + ", want a number of layers", at);
     return static_cast<int>(n);
   }
@@ -166,22 +147,46 @@ class Checkpoint {
   static std::string_view matrices(io::TensorNames const& n) { return n.gate_up.empty() ? n.up : n.gate_up; }
 
   std::optional<Block> find_block(int layer, Where at) const {
-    require(layer >= 0 && layer < layers_, "Checkpoint: layer out of range", layer, layers_ - 1, at);
+    if (layer < 0 || layer >= layers_)
+      fail(io::printable(directory_, 4096) + ": layer out of range: got " + std::to_string(layer) + ", want 0 to " + std::to_string(layers_ - 1), at);
     bool const decoder = layer >= first_decoder_;
     std::string const local = io::with_number(decoder ? family_->decoder_block : family_->block, "{layer}", decoder ? layer - first_decoder_ : layer);
-    for (char const* model : {"model.", "", "language_model.model.", "model.language_model.", "backbone.", "transformer."})
+    for (char const* model : prefixes)
       for (io::TensorNames const* names : {&family_->names, &family_->other_names}) {
         Block const b{model + local, names};
         if (!names->router.empty() && files_.find(full(b, quantised(b, matrices(*names))))) return b;
       }
-    for (char const* model : {"model.", "", "language_model.model.", "model.language_model.", "backbone.", "transformer."})
+    for (char const* model : prefixes)
       if (Block const b{model + local, &family_->names}; files_.find(full(b, family_->names.router))) return b;
     return std::nullopt;
   }
   Block block(int layer, Where at) const {
     auto const found = find_block(layer, at);
-    if (!found) fail(io::printable(directory_, 4096) + ": layer " + std::to_string(layer) + " is not an MoE layer: it has no router and no experts", at);
+    if (!found)
+      fail(io::printable(directory_, 4096) + ": layer " + std::to_string(layer) + " is not an MoE layer: it has no router and no experts; " + moe_layers(at), at);
     return *found;
+  }
+  // "MoE layers: 1 to 3, 5"
+  std::string moe_layers(Where at) const {
+    std::string out;
+    for (int i = 0, runs = 0; i < layers_; ++i) {
+      int const first = i;
+      while (i < layers_ && find_block(i, at)) ++i;
+      if (i == first) continue;
+      if (++runs > 20) return out + ", ...";
+      out += (out.empty() ? "MoE layers: " : ", ") + std::to_string(first) + (i - 1 > first ? " to " + std::to_string(i - 1) : "");
+    }
+    return out.empty() ? "no layer of these files is" : out;
+  }
+  // The tensor of this name. What a quantisation stores in its place (qweight, weight_packed) is refused by its type.
+  TensorInfo const& tensor(Block const& b, std::string_view pattern, int expert, Where at) const {
+    std::string const wanted = full(b, pattern, expert);
+    if (TensorInfo const* const found = files_.find(wanted)) return *found;
+    std::string_view const stem = std::string_view(wanted).substr(0, wanted.size() - (wanted.ends_with(".weight") ? 7 : 0));
+    for (TensorInfo const* const t : files_.tensors())
+      if (t->name.size() > stem.size() && t->name.starts_with(stem) && (t->name[stem.size()] == '.' || t->name[stem.size()] == '_') && !io::dtype_of(t->dtype))
+        io::refuse_type(files_, *t, at);
+    return files_.at(wanted, at);
   }
 
   DType activations(Where at) const {
@@ -197,25 +202,24 @@ class Checkpoint {
   }
   DType float_type(TensorInfo const& t, Where at) const {
     auto const type = io::dtype_of(t.dtype);
-    if (!type) fail(io::printable(directory_, 4096) + ": tensor " + io::printable(t.name) + " is stored as " + std::string(name(t.dtype)) + ", which is not supported yet", at);
+    if (!type) io::refuse_type(files_, t, at);
     return *type;
   }
   void store_types(Block const& b, Config& c, Where at) const {
     std::string const up = quantised(b, matrices(*b.names));
-    TensorInfo const& t = files_.at(full(b, up), at);
+    TensorInfo const& t = tensor(b, up, 0, at);
     if (up.ends_with("_blocks")) c.weights = DType::mxfp4, c.quant.group = 32;
     else if (t.dtype == Stored::f8_e4m3) c.weights = DType::fp8_e4m3, c.quant = {.group = 128, .group_rows = 128};   // DeepSeek's blocks
     else c.weights = float_type(t, at);
   }
-  // -1: any; leading ones of the file's shape are dropped. Blocks have a shape of their own, which load() refuses by type.
+  // -1: any; leading ones of the file's shape are dropped. What is quantised has a shape of its own: load() refuses its type.
   void expect_shape(TensorInfo const& t, std::vector<std::int64_t> const& want, Where at) const {
-    if (t.name.ends_with("_blocks")) return;
+    if (!io::dtype_of(t.dtype) && t.dtype != Stored::i64 && t.dtype != Stored::i32) return;
     std::vector<std::int64_t> got = t.shape;
     while (got.size() > want.size() && got.front() == 1) got.erase(got.begin());
     bool same = got.size() == want.size();
     for (std::size_t i = 0; same && i < got.size(); ++i) same = want[i] < 0 || got[i] == want[i];
-    if (!same)
-      fail(io::printable(directory_, 4096) + ": tensor " + io::printable(t.name) + ": shape: got " + io::shape_text(t.shape) + " (file), want " + io::shape_text(want) + " (config.json)", at);
+    if (!same) files_.reject(t, ": shape: got " + io::shape_text(t.shape) + " (file), want " + io::shape_text(want) + " (config.json)", at);
   }
   // A tensor of the block that has no place would be left out of the result.
   void refuse_others(Block const& b, std::vector<TensorPlace> const& all, Where at) const {
@@ -224,10 +228,11 @@ class Checkpoint {
       if (!t->name.starts_with(b.at) || t->name.ends_with("_scales") || t->name.ends_with("_scale_inv")) continue;
       bool placed = false;
       for (TensorPlace const& p : all) placed |= p.tensor == t;
-      if (!placed) fail(io::printable(directory_, 4096) + ": tensor " + io::printable(t->name) + " has no place in a layer of " + io::printable(model_type_), at);
+      if (!placed) files_.reject(*t, " has no place in a layer of " + io::printable(model_type_), at);
     }
   }
 
+  static constexpr std::array prefixes{"model.", "", "language_model.model.", "model.language_model.", "backbone.", "transformer."};   // of a whole model
   std::string directory_, model_type_;
   Json json_, text_;
   ShardedSafetensors files_;

@@ -123,6 +123,11 @@ class ShardedSafetensors {
     return *found;
   }
 
+  // Throws Error: the tensor's file, its name, then the sentence.
+  [[noreturn]] void reject(TensorInfo const& tensor, std::string const& sentence, Where at) const {
+    file(tensor, at).file_.reject("tensor " + io::printable(tensor.name) + sentence, at);
+  }
+
   // As in Safetensors.
   void read(TensorInfo const& tensor, std::uint64_t offset, std::span<std::byte> into, Where at = Where::here()) const {
     file(tensor, at).read(tensor, offset, into, at);

@@ -19,10 +19,12 @@ inline Config switch_transformers(Fields const& f) {
 inline Config nllb(Fields const& f) {
   f.only("activation_function", {"relu"}), f.only("router_dtype", {"float32"}), f.only_flag("router_bias", false), f.only("second_expert_policy", {"all"});
   f.only_flag("normalize_router_prob_before_dropping", false), f.only_flag("batch_prioritized_routing", false);
-  Config c{.experts = f.size({"num_experts"}), .top_k = 2, .hidden = f.size({"d_model"}), .ffn = f.size({"encoder_ffn_dim"})};
-  c.router = {.precision = Precision::fp32, .normalise = Normalise::sum_clamp, .epsilon = 0x1p-23f, .scale = 1 - f.number_or({"moe_token_dropout"}, 0.2f),
+  float const kept = f.number_or("moe_eval_capacity_token_fraction", 1);
+  if (!(kept > 0)) f.reject("moe_eval_capacity_token_fraction", "got " + text(kept, false) + ", want more than 0");   // the original then takes expert_capacity
+  Config c{.experts = f.size({"num_experts"}), .top_k = 2, .hidden = f.size({"d_model"}), .ffn = f.size({f.layer().decoder ? "decoder_ffn_dim" : "encoder_ffn_dim"})};
+  c.router = {.precision = Precision::fp32, .normalise = Normalise::sum_clamp, .epsilon = 0x1p-23f, .scale = 1 - f.number_or("moe_token_dropout", 0.2f),
               .scale_on = ScaleOn::routed_sum, .round_weight = 1};
-  c.capacity = {.rounding = Rounding::nllb, .factor = f.number_or({"moe_eval_capacity_token_fraction"}, 1), .normalise = When::after};
+  c.capacity = {.rounding = Rounding::nllb, .factor = kept, .normalise = When::after};
   c.expert = {.act = Act::relu, .bias = 1};
   return c;
 }

@@ -4,76 +4,82 @@
 
 namespace coterie { inline namespace v0 { namespace io { namespace families {
 
-// What transformers takes for a field that config.json leaves out.
+// Sigmoid in fp32, a choice by score + bias, weights over their sum + 1e-20, times a factor.
+inline Config balanced(Fields const& f, SizeFields const& of, char const* scale, float standard_scale) {
+  f.only_silu(), f.only("scoring_func", {"sigmoid"}), f.only("score_func", {"sigmoid"}), f.only("topk_method", {"noaux_tc"});
+  Config c = sizes(f, of);
+  c.router = {.precision = Precision::fp32, .score = Score::sigmoid, .select_bias = 1, .epsilon = 1e-20f, .scale = f.number_or(scale, standard_scale)};
+  return c;
+}
+// What transformers takes for a field of DeepSeek-V3's that config.json leaves out.
 struct Defaults {
   float scale = 1;
-  int shared = 1, groups = 1, groups_kept = 1;
+  int groups = 1, groups_kept = 1;
   bool normalised = true;
 };
-// Sigmoid in fp32, a choice by score + bias, perhaps within groups, weights over their sum + 1e-20, times a factor.
-inline Config balanced(Fields const& f, Defaults const& d) {
-  f.only_silu();
-  f.only("scoring_func", {"sigmoid"}), f.only("score_func", {"sigmoid"}), f.only("topk_method", {"noaux_tc"});
-  Config c = sizes(f);
-  c.router = {.precision = Precision::fp32, .score = Score::sigmoid, .select_bias = 1, .epsilon = 1e-20f,
-              .scale = f.number_or({"routed_scaling_factor", "router_scaling_factor", "route_scale"}, d.scale)};
+inline Config noaux(Fields const& f, SizeFields const& of, Defaults const& d) {
+  Config c = balanced(f, of, "routed_scaling_factor", d.scale);
   if (!f.flag_or("norm_topk_prob", d.normalised)) c.router.normalise = Normalise::none;
   if (int const groups = f.size_or({"n_group"}, d.groups); groups > 1)
     c.router.select = Select::group_top_k, c.router.groups = groups, c.router.groups_kept = f.size_or({"topk_group"}, d.groups_kept);
-  share(f, c, f.size_or({"n_shared_experts", "num_shared_experts"}, d.shared), c.ffn);
   return c;
 }
-inline Config deepseek_v3(Fields const& f) { return balanced(f, {.scale = 2.5f, .groups = 8, .groups_kept = 4}); }
-inline Config glm4(Fields const& f) { return balanced(f, {}); }
-inline Config dots1(Fields const& f) { return balanced(f, {.shared = 0, .normalised = false}); }
-inline Config mimo(Fields const& f) { return balanced(f, {.shared = 0}); }
-inline Config exaone(Fields const& f) { return balanced(f, {.scale = 2.5f}); }
+// Families of which transformers always normalises and never groups: a file that says otherwise is refused.
+inline void only_normalised(Fields const& f, char const* flag = "norm_topk_prob") { f.only_flag(flag, true), f.only_number("n_group", 1); }
+
+inline Config deepseek_v3(Fields const& f) { return share(f, noaux(f, deepseek_sizes, {.scale = 2.5f, .groups = 8, .groups_kept = 4}), {"n_shared_experts"}, 1); }
+inline Config glm4(Fields const& f) { return share(f, noaux(f, deepseek_sizes, {}), {"n_shared_experts"}, 1); }
+inline Config dots1(Fields const& f) { return share(f, noaux(f, deepseek_sizes, {.normalised = false}), {"n_shared_experts"}, 0); }
+inline Config mimo(Fields const& f) { return share(f, noaux(f, deepseek_sizes, {}), {"n_shared_experts"}, 0); }
+inline Config exaone(Fields const& f) { return share(f, noaux(f, qwen_sizes, {.scale = 2.5f}), {"num_shared_experts"}, 1); }
 
 inline Config afmoe(Fields const& f) {
-  f.only_flag("route_norm", true);
-  Config c = balanced(f, {.shared = 2});
+  only_normalised(f, "route_norm");
+  Config c = share(f, balanced(f, qwen_sizes, "route_scale", 1), {"num_shared_experts"}, 2);
   c.router.precision = Precision::matmul_then_fp32;
   return c;
 }
 inline Config hy_v3(Fields const& f) {
-  f.only_flag("route_norm", true), f.only_flag("moe_router_use_sigmoid", true);
-  return balanced(f, {.scale = 2.826f});
+  only_normalised(f, "route_norm"), f.only_flag("moe_router_use_sigmoid", true);
+  return share(f, balanced(f, qwen_sizes, "router_scaling_factor", 2.826f), {"num_shared_experts"}, 1);
 }
 inline Config lfm2(Fields const& f) {
-  Config c = balanced(f, {.shared = 0});
+  Config c = noaux(f, qwen_sizes, {});
   c.router.precision = Precision::model, c.router.epsilon = 1e-6f;
   c.router.select_bias = f.flag_or("use_expert_bias", true);
   return c;
 }
 inline Config nemotron(Fields const& f) {
   f.only("mlp_hidden_act", {"relu2"}), f.only_flag("mlp_bias", false);
-  Config c = balanced(f, {});
+  Config c = noaux(f, deepseek_sizes, {});
   c.expert.act = Act::relu2, c.expert.latent = f.size_or({"moe_latent_size"}, 0);
-  share(f, c, c.shared.count, f.size_or({"moe_shared_expert_intermediate_size"}, 7688));
+  c.shared.ffn = f.size_or({"moe_shared_expert_intermediate_size"}, 7688);   // one, however many n_shared_experts says
   return c;
 }
 
 inline Config minimax_m2(Fields const& f) {
-  Config c = balanced(f, {.shared = 0});
+  only_normalised(f), f.only_number("routed_scaling_factor", 1);
+  Config c = balanced(f, {}, "routed_scaling_factor", 1);
   c.router.precision = as_stored(f), c.router.epsilon = 0;
   return c;
 }
 inline Config minimax_m3(Fields const& f) {
-  f.only("hidden_act", {"silu", "swish", "swigluoai"});
-  Config c = sizes(f, {"intermediate_size"});
-  c.router = {.precision = as_stored(f), .score = Score::sigmoid, .select_bias = 1, .scale = f.number_or({"routed_scaling_factor"}, 2),
+  f.only("hidden_act", {"silu", "swish", "swigluoai"}), only_normalised(f);
+  Config c = sizes(f);
+  c.router = {.precision = as_stored(f), .score = Score::sigmoid, .select_bias = 1, .scale = f.number_or("routed_scaling_factor", 2),
               .scale_on = ScaleOn::routed_sum};
-  c.expert = {.act = Act::oai_mul, .alpha = f.number_or({"swiglu_alpha"}, 1.702f), .limit = f.number_or({"swiglu_limit"}, 7)};
+  c.expert = {.act = Act::oai_mul, .alpha = f.number_or("swiglu_alpha", 1.702f), .limit = f.number_or("swiglu_limit", 7)};
   c.shared.ffn = f.size_or({"shared_intermediate_size"}, 3072);
   return c;
 }
 inline Config step(Fields const& f) {
-  f.only_silu(), f.only("moe_router_activation", {"sigmoid"}), f.only_flag("norm_expert_weight", true), f.only_flag("use_moe_router_bias", true);
-  Config c = sizes(f);
-  c.router = {.precision = as_stored(f), .score = Score::sigmoid, .select_bias = 1, .scale = f.number_or({"moe_router_scaling_factor"}, 1),
+  f.only_silu(), f.only("moe_router_activation", {"sigmoid"}), only_normalised(f, "norm_expert_weight"), f.only_flag("use_moe_router_bias", true);
+  Config c = sizes(f, {.experts = {"n_routed_experts", "num_local_experts", "moe_num_experts"}, .top_k = {"num_experts_per_tok", "moe_top_k"}, .ffn = moe_width});
+  c.router = {.precision = as_stored(f), .score = Score::sigmoid, .select_bias = 1, .scale = f.number_or("moe_router_scaling_factor", 1),
               .scale_on = ScaleOn::routed_sum};
-  c.shared.ffn = f.size_or({"share_expert_dim"}, 1280);
-  float const limit = f.number_or({"swiglu_limits"}, 0), shared_limit = f.number_or({"swiglu_limits_shared"}, 0);   // 0: not clamped
+  c.shared.ffn = f.size_or({"share_expert_dim", "share_expert_dims"}, 1280);
+  float const limit = f.number_or("swiglu_limits", 0), shared_limit = f.number_or("swiglu_limits_shared", 0);   // 0: not clamped
+  if (limit < 0 || shared_limit < 0) f.reject(limit < 0 ? "swiglu_limits" : "swiglu_limits_shared", "got a limit below 0");
   constexpr float none = std::numeric_limits<float>::max();
   if (limit > 0 || shared_limit > 0) {
     c.expert.act = Act::silu_mul_clamp_after, c.expert.limit = limit > 0 ? limit : none;
@@ -82,22 +88,22 @@ inline Config step(Fields const& f) {
   return c;
 }
 inline Config laguna(Fields const& f) {
-  f.only_silu(), f.only_flag("moe_apply_router_weight_on_input", false), f.only_flag("norm_topk_prob", true);
-  Config c = sizes(f);
-  c.router = {.soft_cap = f.number_or({"moe_router_logit_softcapping"}, 0), .score = Score::sigmoid, .select_bias = 1,
-              .scale = f.number_or({"moe_routed_scaling_factor"}, 1), .scale_on = ScaleOn::routed_sum, .round_weight = 1};
+  f.only_silu(), f.only_flag("moe_apply_router_weight_on_input", false), only_normalised(f);
+  Config c = sizes(f, qwen_sizes);
+  c.router = {.soft_cap = f.number_or("moe_router_logit_softcapping", 0), .score = Score::sigmoid, .select_bias = 1,
+              .scale = f.number_or("moe_routed_scaling_factor", 1), .scale_on = ScaleOn::routed_sum, .round_weight = 1};
   c.shared.ffn = f.size_or({"shared_expert_intermediate_size"}, 512);
   return c;
 }
 // transformers scores in the model's type; here, as in the authors' code, in fp32.
 inline Config deepseek_v4(Fields const& f) {
-  f.only_silu(), f.only("scoring_func", {"sqrtsoftplus"}), f.only_flag("norm_topk_prob", true);
-  Config c = sizes(f);
-  c.router = {.precision = Precision::fp32, .score = Score::sqrt_softplus, .select_bias = f.has_table() ? 0 : 1,
-              .select = f.has_table() ? Select::table : Select::top_k, .epsilon = 1e-20f, .scale = f.number_or({"routed_scaling_factor"}, 1.5f)};
-  c.expert = {.act = Act::silu_mul_clamp_before, .limit = f.number_or({"swiglu_limit"}, 10)};
-  share(f, c, f.size_or({"n_shared_experts"}, 1), c.ffn);
-  return c;
+  f.only_silu(), f.only("scoring_func", {"sqrtsoftplus"}), only_normalised(f), f.only_flag("mlp_bias", false);
+  bool const table = f.layer().table;
+  Config c = sizes(f, {.experts = deepseek_sizes.experts, .ffn = {"moe_intermediate_size", "intermediate_size"}});
+  c.router = {.precision = Precision::fp32, .score = Score::sqrt_softplus, .select_bias = table ? 0 : 1, .select = table ? Select::table : Select::top_k,
+              .epsilon = 1e-20f, .scale = f.number_or("routed_scaling_factor", 1.5f)};
+  c.expert = {.act = Act::silu_mul_clamp_before, .limit = f.number_or("swiglu_limit", 10)};
+  return share(f, c, {"n_shared_experts"}, 1);
 }
 
 constexpr TensorNames biased(TensorNames n, std::string_view bias, std::string_view router = "gate.weight") {

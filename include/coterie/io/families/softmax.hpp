@@ -9,95 +9,90 @@ inline Config mixtral(Fields const& f) {
   f.only_silu();
   return sizes(f);
 }
-inline Config probabilities(Fields const& f, bool normalised) {
+inline Config probabilities(Fields const& f, SizeFields const& of, bool normalised) {
   f.only_silu();
-  Config c = sizes(f);
+  Config c = sizes(f, of);
   c.router.round_weight = 1;
   if (!normalised) c.router.normalise = Normalise::none;
   return c;
 }
-inline Config gated_shared(Config c, int ffn) {
-  c.shared = {.ffn = ffn, .mix = SharedMix::sigmoid_gate};
+inline Config gated_shared(Fields const& f, bool normalised, int ffn) {
+  Config c = probabilities(f, qwen_sizes, f.flag_or("norm_topk_prob", normalised));
+  c.shared = {.ffn = f.size_or({"shared_expert_intermediate_size"}, ffn), .mix = SharedMix::sigmoid_gate};
   return c;
 }
-inline Config qwen2(Fields const& f) {
-  return gated_shared(probabilities(f, f.flag_or("norm_topk_prob", false)), f.size_or({"shared_expert_intermediate_size"}, 5632));
-}
-inline Config qwen3_next(Fields const& f) {
-  return gated_shared(probabilities(f, f.flag_or("norm_topk_prob", true)), f.size_or({"shared_expert_intermediate_size"}, 512));
-}
-inline Config qwen3(Fields const& f) { return probabilities(f, f.flag_or("norm_topk_prob", false)); }
-inline Config jamba(Fields const& f) { return probabilities(f, false); }
+inline Config qwen2(Fields const& f) { return gated_shared(f, false, 5632); }
+inline Config qwen3_next(Fields const& f) { return gated_shared(f, true, 512); }
+inline Config qwen3(Fields const& f) { return probabilities(f, qwen_sizes, f.flag_or("norm_topk_prob", false)); }
+inline Config olmoe(Fields const& f) { return probabilities(f, {}, f.flag_or("norm_topk_prob", false)); }
+inline Config jamba(Fields const& f) { return probabilities(f, {}, false); }
 
 inline Config dbrx(Fields const& whole) {
   Fields const f = whole.at("ffn_config");
-  f.at("ffn_act_fn").only("name", {"silu"});
+  if (auto const act = f.part("ffn_act_fn")) act->only_silu("name");
   Config c{.experts = f.size({"moe_num_experts"}), .top_k = f.size({"moe_top_k"}), .hidden = whole.size({"d_model"}), .ffn = f.size({"ffn_hidden_size"})};
   c.router.round_weight = 1;
-  if (auto const norm = f.json().find("moe_normalize_expert_weights")) {                 // the p of a p-norm
-    if (norm->is_null()) c.router.normalise = Normalise::none;
-    else if (norm->number() != 1) norm->reject("got " + std::to_string(norm->number()) + ", want 1 or null");
-  }
+  if (f.is_null("moe_normalize_expert_weights")) c.router.normalise = Normalise::none;   // the p of a p-norm
+  else f.only_number("moe_normalize_expert_weights", 1);
   return c;
 }
 
 inline Config deepseek_v2(Fields const& f) {
   f.only_silu();
   f.only("scoring_func", {"softmax"}), f.only("topk_method", {"greedy", "group_limited_greedy"}), f.only_flag("norm_topk_prob", false);
-  Config c = sizes(f);
-  c.router = {.precision = Precision::fp32, .normalise = Normalise::none, .scale = f.number_or({"routed_scaling_factor"}, 1)};
+  Config c = sizes(f, deepseek_sizes);
+  c.router = {.precision = Precision::fp32, .normalise = Normalise::none, .scale = f.number_or("routed_scaling_factor", 1)};
   if (f.text_or("topk_method", "greedy") == "group_limited_greedy") {
     c.router.select = Select::group_top_k, c.router.group_score = GroupScore::max, c.router.group_fill = Fill::zero;
     c.router.groups = f.size({"n_group"}), c.router.groups_kept = f.size({"topk_group"});
   }
-  share(f, c, f.size_or({"n_shared_experts"}, 2), c.ffn);
-  return c;
+  return share(f, c, {"n_shared_experts"}, 2);
 }
 
 inline Config mistral4(Fields const& f) {
   f.only_silu();
-  Config c = sizes(f);
+  Config c = sizes(f, deepseek_sizes);
   c.router.precision = Precision::model;
   c.router.epsilon = 1e-20f;
   if (!f.flag_or("norm_topk_prob", true)) c.router.normalise = Normalise::none;
-  c.router.scale = f.number_or({"routed_scaling_factor"}, 1);
+  c.router.scale = f.number_or("routed_scaling_factor", 1);
   if (int const groups = f.size_or({"n_group"}, 1); groups > 1) {
     c.router.select = Select::group_top_k, c.router.group_fill = Fill::zero;
-    c.router.groups = groups, c.router.groups_kept = f.size({"topk_group"});
+    c.router.groups = groups, c.router.groups_kept = f.size_or({"topk_group"}, 1);
   }
-  share(f, c, f.size_or({"n_shared_experts"}, 1), c.ffn);
-  return c;
+  return share(f, c, {"n_shared_experts"}, 1);
 }
 
 inline Config hunyuan(Fields const& f) {
-  f.only_silu();
-  Config c = sizes(f);
+  f.only_silu(), f.only_flag("norm_topk_prob", true), f.only_flag("group_limited_greedy", false);
+  Config c = sizes(f, {.experts = {"num_experts", "num_local_experts"}, .top_k = {"moe_topk", "num_experts_per_tok"},
+                       .ffn = {"moe_intermediate_size", "intermediate_size"}});
   c.router.precision = Precision::fp32;
-  share(f, c, f.size_or({"num_shared_expert"}, 1), c.ffn);
-  return c;
+  return share(f, c, {"num_shared_expert"}, 1);
 }
 
 inline Config ernie(Fields const& f) {
   f.only_silu(), f.only_flag("use_bias", false);
-  Config c = sizes(f);
-  c.router = {.precision = Precision::fp32, .select_bias = 1, .normalise = Normalise::sum_clamp, .epsilon = f.number_or({"moe_norm_min"}, 1e-12f),
+  Config c = sizes(f, {.experts = {"moe_num_experts", "num_experts"}, .top_k = {"moe_k", "num_experts_per_tok"}, .ffn = moe_width});
+  c.router = {.precision = Precision::fp32, .select_bias = 1, .normalise = Normalise::sum_clamp, .epsilon = f.number_or("moe_norm_min", 1e-12f),
               .round_weight = 1};
-  share(f, c, f.size_or({"moe_num_shared_experts"}, 2), c.ffn);
-  return c;
+  return share(f, c, {"moe_num_shared_experts"}, 2);
 }
 
 inline Config longcat(Fields const& f) {
-  f.only_silu(), f.only("zero_expert_type", {"identity"}), f.only_flag("router_bias", false);
-  Config c = sizes(f, {"expert_ffn_hidden_size"});
-  c.router = {.precision = Precision::fp32, .select_bias = 1, .normalise = Normalise::none, .scale = f.number_or({"routed_scaling_factor"}, 6)};
+  f.only_silu(), f.only("zero_expert_type", {"identity"}), f.only_flag("router_bias", false), f.only_flag("norm_topk_prob", false);
+  Config c = sizes(f, {.experts = {"n_routed_experts", "num_local_experts"}, .top_k = {"moe_topk", "num_experts_per_tok"},
+                       .ffn = {"expert_ffn_hidden_size", "moe_intermediate_size"}});
+  c.router = {.precision = Precision::fp32, .select_bias = 1, .normalise = Normalise::none, .scale = f.number_or("routed_scaling_factor", 6)};
   c.expert.identity = f.size_or({"zero_expert_num"}, 256);
   return c;
 }
 
 // The router reads what the caller makes of the residual: RMS norm without weight, times router.scale, times hidden^-1/2.
 inline Config gemma4(Fields const& f) {
-  f.only("hidden_activation", {"gelu_pytorch_tanh"}), f.only_flag("enable_moe_block", true);
-  Config c = sizes(f);
+  f.only("hidden_activation", {"gelu_pytorch_tanh"});
+  if (!f.flag_or("enable_moe_block", false)) f.reject("enable_moe_block", "got false, want true");   // left out: false
+  Config c = sizes(f, {.experts = {"num_experts"}, .top_k = {"top_k_experts"}, .ffn = moe_width});
   c.router.input = RouterInput::separate;
   c.router.expert_scale = 1;
   c.expert.act = Act::gelu_tanh_mul;
@@ -110,7 +105,8 @@ inline constexpr Family softmax[] = {
     {.types = {"mixtral", "minimax"}, .block = "layers.{layer}.block_sparse_moe.", .names = w1_w3_w2, .config = mixtral},
     {.types = {"qwen2_moe"}, .block = "layers.{layer}.mlp.", .names = gated_shared_expert, .config = qwen2},
     {.types = {"qwen3_next"}, .block = "layers.{layer}.mlp.", .names = gated_shared_expert, .config = qwen3_next},
-    {.types = {"qwen3_moe", "olmoe", "flex_olmo"}, .block = "layers.{layer}.mlp.", .names = projections, .config = qwen3},
+    {.types = {"qwen3_moe"}, .block = "layers.{layer}.mlp.", .names = projections, .config = qwen3},
+    {.types = {"olmoe", "flex_olmo"}, .block = "layers.{layer}.mlp.", .names = projections, .config = olmoe},
     {.types = {"jamba"}, .block = "layers.{layer}.feed_forward.",
      .names = changed(projections, [](TensorNames& n) { n.router = "router.weight"; }), .config = jamba},
     {.types = {"dbrx"}, .block = "blocks.{layer}.ffn.", .layers = "n_layers",
