@@ -24,6 +24,14 @@ inline std::uint64_t base_seed() {
   return seed;
 }
 
+// The paths this machine runs.
+inline std::vector<ct::Isa> paths() {
+  std::vector<ct::Isa> all;
+  for (ct::Isa isa : {ct::Isa::portable, ct::Isa::avx2, ct::Isa::avx512, ct::Isa::amx})
+    if (ct::host::supports(isa)) all.push_back(isa);
+  return all;
+}
+
 // splitmix64: small, seedable, the same everywhere (standard distributions are not).
 class Random {
  public:
@@ -47,9 +55,9 @@ class Random {
   std::uint64_t state_;
 };
 
-enum class Trace : int { uniform, zipf, one_expert, sorted, ties, integers, nan_rows, infinite, denormal, huge };
-inline constexpr char const* trace_names[]{"uniform", "zipf", "one_expert", "sorted", "ties", "integers", "nan_rows", "infinite", "denormal", "huge"};
-inline constexpr int traces = 10;
+enum class Trace : int { uniform, zipf, one_expert, sorted, ties, integers, nan_rows, infinite, denormal, huge, new_expert, negative_zero };
+inline constexpr char const* trace_names[]{"uniform", "zipf", "one_expert", "sorted", "ties", "integers", "nan_rows", "infinite", "denormal", "huge", "new_expert", "negative_zero"};
+inline constexpr int traces = 12;
 
 struct Case {
   int config = 0;
@@ -110,7 +118,7 @@ class Guarded {
 struct StageRun {
   std::vector<std::int32_t> expert, slot, begin, token;
   std::vector<float> weight, before_drop, shared_weight, logits, row_weight;
-  Bytes out, shared;
+  Bytes out, shared, y;
   bool intact = true;                            // every stage stayed inside its scratch
 };
 

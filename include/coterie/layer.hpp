@@ -28,7 +28,7 @@ class Layer {
 
   // Bytes forward() needs for up to `tokens` tokens, alignment included; exact, and never less for more tokens.
   std::size_t workspace_bytes(B const& on, std::int64_t tokens, Where at = Where::here()) const {
-    check_tokens(tokens, at);
+    Arguments{"Layer", at}.tokens<config>(tokens);
     if (tokens == 0) return 0;
     Arena arena;
     carve(arena, on, tokens);
@@ -101,18 +101,15 @@ class Layer {
 
   void run(B const& on, Inputs<config> const& in, Rows<value, C.hidden> y, std::span<std::byte> workspace, Where at) const {
     std::int64_t const tokens = in.x.rows;
-    check_tokens(tokens, at);
+    Arguments arguments{"Layer::forward", at};
     require(y.rows == tokens, "Layer::forward: y must have as many rows as x", y.rows, tokens, at);
-    std::size_t const want = workspace_bytes(on, tokens, at);
-    require(workspace.size() >= want, "Layer::forward: workspace is too small", static_cast<std::int64_t>(workspace.size()), static_cast<std::int64_t>(want), at);
+    arguments.scratch("workspace", workspace, workspace_bytes(on, tokens, at));
     if (tokens == 0) return;
     require(weights_.first_expert == 0 && weights_.experts == C.experts, "Layer::forward: a shard computes part of the rows only; give the whole view, or call Experts alone",
             weights_.experts, C.experts, at);
-    check_rows(in.x.data, in.x.stride, "Layer::forward: x is not set", "Layer::forward: x must be aligned to its elements", "Layer::forward: x's row stride must be at least hidden", at);
-    check_rows(y.data, y.stride, "Layer::forward: y is not set", "Layer::forward: y must be aligned to its elements", "Layer::forward: y's row stride must be at least hidden", at);
-    auto const from = reinterpret_cast<std::uintptr_t>(in.x.data), to = reinterpret_cast<std::uintptr_t>(y.data);
-    auto const reach = [&](std::int64_t stride) { return static_cast<std::uintptr_t>((tokens - 1) * stride + C.hidden) * sizeof(value); };
-    require(from + reach(in.x.stride) <= to || to + reach(y.stride) <= from, "Layer::forward: y must not overlap x", 1, 0, at);
+    arguments.reads("x", in.x, tokens);
+    router_reads<config>(arguments, in, {});
+    arguments.writes("y", y, tokens);
 
     Arena arena{workspace};
     Pieces const p = carve(arena, on, tokens);
@@ -134,18 +131,6 @@ class Layer {
   template <class Stage, class... Arguments> static void call(Stage const& stage, Where at, Arguments const&... arguments) {
     if constexpr (requires { stage(arguments..., at); }) stage(arguments..., at);
     else stage(arguments...);
-  }
-
-  static void check_tokens(std::int64_t tokens, Where at) {
-    constexpr std::int64_t most = ((std::int64_t{1} << 31) - 1) / slots(C);
-    require(tokens >= 0, "Layer: tokens must not be negative", tokens, 0, at);
-    require(tokens <= most, "Layer: tokens times slots must stay below 2^31", tokens, most, at);
-  }
-  static void check_rows(void const* data, std::int64_t stride, char const* missing, char const* misaligned, char const* narrow, Where at) {
-    require(data != nullptr, missing, 0, 1, at);
-    auto const rest = reinterpret_cast<std::uintptr_t>(data) % alignof(value);
-    require(rest == 0, misaligned, static_cast<std::int64_t>(rest), 0, at);
-    require(stride >= C.hidden, narrow, stride, C.hidden, at);
   }
 
   PackedView<config, B> weights_;

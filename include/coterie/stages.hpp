@@ -47,6 +47,79 @@ struct Batch {
   Rows<std::int32_t, slots(C)> slot{};                                 // [T,S]
 };
 
+// What a stage asks of its arguments before it uses them, whoever calls it: pointers that are set and aligned to their
+// elements, rows at least their columns apart, and outputs that overlap no other argument (all from the first row to the
+// last counts, also what lies between rows). A few comparisons a call.
+class Arguments {
+ public:
+  Arguments(char const* stage, Where at) : stage_(stage), at_(at) {}
+  template <Config C> void tokens(std::int64_t n) const {
+    constexpr std::int64_t most = ((std::int64_t{1} << 31) - 1) / slots(C);
+    if (n < 0) refuse("tokens must not be negative", n, 0);
+    if (n > most) refuse("tokens times slots must stay below 2^31", n, most);
+  }
+  // The first n rows, or n elements. Without any, nothing is asked.
+  template <class T, int N> void reads(char const* name, Rows<T, N> const& r, std::int64_t n) { rows(name, r, n, false); }
+  template <class T, int N> void writes(char const* name, Rows<T, N> const& r, std::int64_t n) { rows(name, r, n, true); }
+  template <class T> void reads(char const* name, T const* data, std::int64_t n) { rows(name, Rows<T const, 1>{data, n}, n, false); }
+  template <class T> void writes(char const* name, T const* data, std::int64_t n) { rows(name, Rows<T const, 1>{data, n}, n, true); }
+  // Scratch under the name that the stage has for it: enough bytes, of any alignment.
+  void scratch(char const* name, std::span<std::byte> memory, std::size_t want) {
+    if (memory.size() < want) refuse(std::string(name) + " is too small", static_cast<std::int64_t>(memory.size()), static_cast<std::int64_t>(want));
+    writes(name, memory.data(), static_cast<std::int64_t>(want));
+  }
+  void packed(std::byte const* data) const {
+    if (!data) refuse("packed weights are not set", 0, 1);
+    if (reinterpret_cast<std::uintptr_t>(data) % 64) refuse("packed weights must be aligned to 64 bytes", static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(data) % 64), 0);
+  }
+
+ private:
+  struct Piece {
+    char const* name;
+    std::uintptr_t first, last;                  // bytes [first, last)
+    bool output;
+  };
+  template <class T, int N> void rows(char const* name, Rows<T, N> const& r, std::int64_t n, bool output) {
+    if (n <= 0) return;
+    if (!r.data) refuse(std::string(name) + " is not set", 0, 1);
+    if (r.stride < N) refuse(std::string(name) + "'s row stride must be at least its columns", r.stride, N);
+    add(name, reinterpret_cast<std::uintptr_t>(r.data), alignof(T), (static_cast<std::uintptr_t>(n - 1) * static_cast<std::uintptr_t>(r.stride) + N) * sizeof(T), output);
+  }
+  void add(char const* name, std::uintptr_t first, std::size_t alignment, std::uintptr_t bytes, bool output) {
+    if (first % alignment) refuse(std::string(name) + " must be aligned to its elements", static_cast<std::int64_t>(first % alignment), 0);
+    std::uintptr_t const last = first + bytes;
+    for (int i = 0; i < count_; ++i) {
+      Piece const& other = pieces_[i];
+      if ((!output && !other.output) || first >= other.last || other.first >= last) continue;
+      std::uintptr_t const common = (last < other.last ? last : other.last) - (first > other.first ? first : other.first);
+      refuse(std::string(output ? name : other.name) + " must not overlap " + (output ? other.name : name), static_cast<std::int64_t>(common), 0);
+    }
+    pieces_[count_++] = {name, first, last, output};
+  }
+  [[noreturn]] void refuse(std::string const& what, std::int64_t got, std::int64_t want) const {
+    fail(std::string(stage_) + ": " + what + ": got " + std::to_string(got) + ", want " + std::to_string(want), at_);
+  }
+
+  char const* stage_;
+  Where at_;
+  Piece pieces_[12];
+  int count_ = 0;
+};
+
+// What a router of this config reads besides x, where it is set; `to` may stand in the same place, row for row.
+template <Config C> void router_reads(Arguments& arguments, Inputs<C> const& in, Routing<C> const& to) {
+  auto const reads = [&](char const* name, auto const& from, auto const& over) {
+    if (from.data && (from.data != over.data || from.stride != over.stride)) arguments.reads(name, from, in.x.rows);
+  };
+  (void)reads, (void)to;
+  if constexpr (C.router.input == RouterInput::separate) reads("Inputs::router_x", in.router_x, Rows<element_t<C.dtype>, C.hidden>{});
+  if constexpr (C.router.input == RouterInput::logits) reads("Inputs::logits", in.logits, to.logits);
+  if constexpr (C.router.input == RouterInput::given || C.router.select == Select::table) reads("Inputs::routing.expert", in.routing.expert, to.expert);
+  if constexpr (C.router.input == RouterInput::given) reads("Inputs::routing.weight", in.routing.weight, to.weight);
+  if constexpr (C.router.select == Select::table)
+    if (in.token_ids && !in.routing.expert.data) arguments.reads("Inputs::token_ids", in.token_ids, in.x.rows);
+}
+
 template <Config C, class B> struct Router   { static_assert(provided<B>, "coterie: this backend is not included (is #include <coterie/cuda.cuh> missing?)"); };
 template <Config C, class B> struct Dispatch { static_assert(provided<B>, "coterie: this backend is not included (is #include <coterie/cuda.cuh> missing?)"); };
 template <Config C, class B> struct Experts  { static_assert(provided<B>, "coterie: this backend is not included (is #include <coterie/cuda.cuh> missing?)"); };

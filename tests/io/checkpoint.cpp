@@ -1,5 +1,6 @@
 // Checkpoints: what is refused and in which words, what is read, the types a file may store, Configs as text.
 #include <cstring>
+#include <ctime>
 
 #include <doctest/doctest.h>
 
@@ -68,8 +69,19 @@ TEST_CASE("types are free, but a router must hold what the file has") {
   refused([&] { check(narrow, file); }, {"router.weights", "got fp32 (file)", "want bf16 (Config)"});
   check(file, narrow);                                                         // wider is fine
   Config other = file;
-  other.dtype = DType::fp32, other.weights = DType::fp16, other.combine = Accumulate::model, other.batch_invariant = 1, other.router.noise = Noise::jitter;
+  other.dtype = DType::fp32, other.weights = DType::fp16, other.combine = Accumulate::model, other.batch_invariant = 1;
   check(other, file);
+}
+
+TEST_CASE("noise for training is free, but for the one that has weights") {
+  Config const file{.experts = 8, .top_k = 2, .hidden = 8, .ffn = 8};
+  for (Noise const noise : {Noise::none, Noise::jitter, Noise::gumbel, Noise::random_second}) {
+    Config trains = file;
+    trains.router.noise = noise, trains.router.noise_size = 0.1f;
+    check(trains, file);
+  }
+  load_refused<changed(mixtral, [](Config& c) { c.router.noise = Noise::softplus; })>(
+      (goldens() / "mixtral").string(), 0, {"checkpoint: field router.noise: got none (file), want softplus (Config), whose W_noise no checkpoint holds", "checkpoint.cpp:"});
 }
 
 TEST_CASE("fields without a meaning do not count") {
@@ -152,6 +164,21 @@ TEST_CASE("MXFP4 experts are described, and refused when they are read") {
   load_refused<gpt_oss>(checkpoint.directory(), 0, {"gate_up_proj_blocks", "MXFP4", "not supported yet"});
 }
 
+TEST_CASE("what has the name of MXFP4 blocks and another type is refused, whatever its shape") {
+  constexpr Config gpt_oss{.experts = 8, .top_k = 3, .hidden = 72, .ffn = 20, .router = presets::gpt_oss_20b.router, .expert = presets::gpt_oss_20b.expert};
+  for (char const* matrix : {"gate_up_proj", "down_proj"})
+    for (bool const flat : {false, true}) {
+      Copy copy("gpt_oss");
+      copy.store([&](TensorInfo& t, std::string&) {
+        if (!t.name.ends_with(matrix)) return;
+        t.name += "_blocks";
+        if (flat) t.shape = {t.shape[0] * t.shape[1] * t.shape[2]};
+      });
+      CHECK(Checkpoint{copy.path()}.is_moe(0));
+      load_refused<gpt_oss>(copy.path(), 0, {matrix, "_blocks' is stored as BF16, want U8, as MXFP4 blocks are"});
+    }
+}
+
 TEST_CASE("fp8 experts are described, and refused when they are read") {
   Copy copy("mixtral");
   copy.store([](TensorInfo& t, std::string& bytes) { if (t.name.find("experts.") != t.name.npos) as_zeros(t, bytes, Stored::f8_e4m3); });
@@ -172,6 +199,59 @@ TEST_CASE("a table of experts that names one too many is refused") {
   Checkpoint const checkpoint{(goldens() / "deepseek_v4_hash").string()};
   for (TensorPlace const& p : checkpoint.tensors(0))
     if (p.part == Part::table) refused([&] { (void)io::read_table(checkpoint.files(), *p.tensor, 5, Where::here()); }, {"gate.tid2eid", "want 0 to 4"});
+}
+
+TEST_CASE("ones before a table's shape are no rows of it") {
+  constexpr Config by_table{.experts = 12, .top_k = 3, .hidden = 40, .ffn = 22, .router = presets::deepseek_v4_flash_hash.router,
+                            .expert = {.act = Act::silu_mul_clamp_before, .limit = 2}, .shared = {.ffn = 22}};
+  auto const table = [](std::string const& folder) {
+    auto const packed = load<by_table>(Host{.threads = 1}, Checkpoint{folder}, 0);
+    host::Reader<by_table> const layer{packed.view()};
+    auto const* const ids = layer.at<std::int32_t>(layer.layout.table);
+    return std::vector<std::int32_t>(ids, ids + layer.header().table_rows * by_table.top_k);
+  };
+  auto const want = table((goldens() / "deepseek_v4_hash").string());
+  CHECK(want.size() > 12);
+  for (Stored const type : {Stored::i64, Stored::i32})
+    for (std::size_t const ones : {0, 1, 2}) {
+      Copy copy("deepseek_v4_hash");
+      copy.store([&](TensorInfo& t, std::string& bytes) {
+        if (!t.name.ends_with("tid2eid")) return;
+        t.shape.insert(t.shape.begin(), ones, 1);
+        REQUIRE(t.dtype == Stored::i64);
+        t.dtype = type;
+        if (type == Stored::i32)                                               // little-endian: the lower half of each
+          for (std::size_t i = 0; i < bytes.size() / 8; ++i) std::memmove(bytes.data() + i * 4, bytes.data() + i * 8, 4);
+        bytes.resize(bytes.size() / 8 * static_cast<std::size_t>(bits(type) / 8));
+      });
+      CHECK(table(copy.path()) == want);
+    }
+  Copy turned("deepseek_v4_hash");
+  turned.store([](TensorInfo& t, std::string&) { if (t.name.ends_with("tid2eid")) std::swap(t.shape[0], t.shape[1]); });
+  load_refused<by_table>(turned.path(), 0, {"tid2eid", "shape: got [3,", "want [-1,3]"});
+}
+
+TEST_CASE("a layer of many tensors takes about as long as its files take to open") {
+  constexpr int experts = 20'000;
+  Copy copy("mixtral");
+  copy.document([&](nlohmann::json& whole) { whole["hidden_size"] = whole["intermediate_size"] = 1, whole["num_local_experts"] = experts; });
+  std::string const block = "model.layers.0.block_sparse_moe.";
+  std::string header = "{\"" + block + R"(gate.weight":{"dtype":"BF16","shape":[)" + std::to_string(experts) + ",1],\"data_offsets\":[0," + std::to_string(2 * experts) + "]}";
+  int end = 2 * experts;
+  for (int e = 0; e < experts; ++e)
+    for (char const* matrix : {"w1", "w2", "w3"}) {
+      header += ",\"" + block + "experts." + std::to_string(e) + "." + matrix + R"(.weight":{"dtype":"BF16","shape":[1,1],"data_offsets":[)" + std::to_string(end);
+      header += "," + std::to_string(end + 2) + "]}", end += 2;
+    }
+  write(copy.path() + "/model.safetensors", crafted::safetensors(header + "}", std::string(static_cast<std::size_t>(end), '\0')));
+  auto const seconds = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };   // of this processor's time
+  double const begin = seconds();
+  Checkpoint const checkpoint{copy.path()};
+  double const opened = seconds();
+  CHECK(checkpoint.tensors(0).size() == 3 * experts + 1);
+  checkpoint.check_types(0);
+  double const took = seconds() - opened;
+  CHECK(took < 5 * (opened - begin));                                          // a third; 20 times if each is compared with all
 }
 
 TEST_CASE("tensors() lists what is read, with its place; progress counts the same bytes") {

@@ -357,6 +357,11 @@ TEST_CASE("families: without text_config, and with null for it") {
   Copy copy("mixtral");
   copy.document([](json& whole) { whole["text_config"] = nullptr; });
   CHECK(Checkpoint{copy.path()}.config(0).ffn == 256);
+  copy.document([](json& whole) { whole["num_hidden_layers"] = nullptr; });  // null is nothing here, too
+  refused([&] { Checkpoint{copy.path()}; }, {"config.json': has no field 'num_hidden_layers'"});
+  Copy named("switch_transformers");
+  named.document([](json& whole) { whole["num_layers"] = whole["num_decoder_layers"] = nullptr, whole["num_hidden_layers"] = 3; });
+  CHECK(Checkpoint{named.path()}.layers() == 6);
 }
 
 TEST_CASE("families: an fp8 release of any of them is described and then refused by tensor, file and type") {

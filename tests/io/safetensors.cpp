@@ -222,6 +222,46 @@ TEST_CASE("safetensors: what is no regular file is refused at once") {
   CHECK(has(sentence([&] { Safetensors{folder.path + "/a\nb"}; }), "a\\x0ab': cannot be opened"));
 }
 
+TEST_CASE("safetensors: a folder may have the name of a file") {
+  Folder const folder;
+  std::string const one = crafted::safetensors(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})", "A");
+  for (std::string const name : {"m.json", "m.safetensors", "m.safetensors.index.json"}) {
+    CAPTURE(name);
+    fs::create_directory(folder.path + "/" + name);
+    CHECK(has(sentence([&] { ShardedSafetensors{folder.path + "/" + name}; }), name + "/model.safetensors': cannot be opened: No such file"));
+    folder.put(name + "/model.safetensors", one);
+    CHECK(ShardedSafetensors(folder.path + "/" + name).names() == std::vector<std::string>{"a"});
+    fs::rename(folder.path + "/" + name + "/model.safetensors", folder.path + "/" + name + "/1.safetensors");
+    folder.put(name + "/model.safetensors.index.json", R"({"weight_map":{"a":"1.safetensors"}})");
+    CHECK(ShardedSafetensors(folder.path + "/" + name).names() == std::vector<std::string>{"a"});
+    CHECK(ShardedSafetensors(folder.path + "/" + name + "/").names() == std::vector<std::string>{"a"});
+  }
+  fs::create_directory_symlink(folder.path + "/m.json", folder.path + "/link.json");
+  CHECK(ShardedSafetensors(folder.path + "/link.json").names().size() == 1);
+  CHECK(has(sentence([&] { ShardedSafetensors{folder.path + "/none.json"}; }), "none.json': cannot be opened"));
+  CHECK(has(sentence([&] { ShardedSafetensors{folder.path + "/none.safetensors"}; }), "none.safetensors': cannot be opened"));
+}
+
+TEST_CASE("safetensors: the tensors whose names begin with something") {
+  Folder const folder;
+  std::string header = "{";
+  for (char const* name : {"b.c", "a", "b", "b.d", "b/", "c", "b\u00ff"})
+    header += (header.size() > 1 ? ",\"" : "\"") + std::string(name) + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+  ShardedSafetensors const files(folder.put("m.safetensors", crafted::safetensors(header + "}")));
+  auto const names = [&](char const* prefix) {
+    std::string all;
+    for (TensorInfo const* const t : files.tensors(prefix)) all += t->name + " ";
+    return all;
+  };
+  CHECK(names("b.") == "b.c b.d ");
+  CHECK(names("b") == "b b.c b.d b/ b\xc3\xbf ");
+  CHECK(names("b.d") == "b.d ");
+  CHECK(names("c") == "c ");
+  CHECK(names("b.cc") == "");
+  CHECK(names("d") == "");
+  CHECK(names("").size() == names("a").size() + names("b").size() + names("c").size());
+}
+
 TEST_CASE("files: short reads and interrupted reads are carried on, errors are not") {
   std::string const data = "0123456789";
   std::string got(10, '?');

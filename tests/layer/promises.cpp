@@ -116,12 +116,6 @@ template <Config C> std::vector<element_t<C.dtype>> forward(Subject<C> const& m,
 }
 template <class T> bool same(std::vector<T> const& a, std::vector<T> const& b) { return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0; }
 
-std::vector<Isa> paths() {
-  std::vector<Isa> all;
-  for (Isa i : {Isa::portable, Isa::avx2, Isa::avx512, Isa::amx})
-    if (host::supports(i)) all.push_back(i);
-  return all;
-}
 template <class F> std::string message(F const& f) {
   try {
     f();
@@ -134,7 +128,7 @@ bool names(std::string const& text, int line) { return text.find(std::string("("
 
 template <Config C> void same_on_any_threads() {
   Subject<C> const m;
-  for (Isa isa : paths())
+  for (Isa isa : cases::paths())
     for (std::int64_t tokens : {1, 2, 17, 130}) {
       auto const x = m.x(tokens);
       auto const once = forward(m, Host{.threads = 1, .isa = isa}, x, 1);
@@ -231,7 +225,7 @@ TEST_SUITE("layer") {
   }
   TEST_CASE("1. on the host a token does not depend on its neighbours") {
     Subject<shared_layer> const m;
-    for (Isa isa : paths()) {
+    for (Isa isa : cases::paths()) {
       Host const on{.threads = 2, .isa = isa};
       auto const x = m.x(50), all = forward(m, on, x);
       for (std::size_t t : {0, 1, 31, 49}) {
@@ -245,7 +239,7 @@ TEST_SUITE("layer") {
     for (auto& w : m.checkpoint.router) w = {0};
     m.packed = pack(Host{.threads = 1}, m.checkpoint.raw);
     auto const x = m.x(20);
-    for (Isa isa : paths()) {
+    for (Isa isa : cases::paths()) {
       Host const on{.threads = 1, .isa = isa};
       std::vector<std::int32_t> expert(60);
       std::vector<float> weight(60);

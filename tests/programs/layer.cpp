@@ -38,6 +38,31 @@ template <ct::Config C> void other_type(ct::Host const& on, ct::Weights<mini> co
   for (V v : y) expect(ct::to_float(v) < 1e3f && ct::to_float(v) > -1e3f, "a layer of another type writes small numbers");
 }
 
+// explain() has a line for every stage, which names the path and the block or tile that would run.
+constexpr ct::Config every_stage = [] {
+  ct::Config c = mini;
+  c.expert.latent = 48, c.shared.ffn = 32;
+  return c;
+}();
+void explained() {
+  ct::Layer<every_stage, ct::Host> const layer{ct::PackedView<every_stage, ct::Host>{}};
+  for (ct::Isa isa : {ct::Isa::portable, ct::Isa::avx2, ct::Isa::avx512, ct::Isa::amx}) {
+    if (!ct::host::supports(isa)) continue;
+    std::string text = layer.explain(ct::Host{.threads = 1, .isa = isa}, 5);
+    bool const tiles = isa == ct::Isa::amx;
+    std::string const path = ct::name(isa), vectors = tiles ? "AVX-512" : path, by_token = isa == ct::Isa::portable ? "portable" : "AVX2";
+    auto const next = [&](std::string const& stage, std::string const& runs_on, std::string const& block) {
+      std::string const line = text.substr(0, text.find('\n'));
+      expect(line.find(stage + ": ") == 0 && line.find(runs_on) != line.npos && line.find(block) != line.npos, ("explain() of " + stage + " by " + path + ": " + line).c_str());
+      text.erase(0, line.size() + 1);
+    };
+    next("router", vectors, "blocks of 48 rows"), next("dispatch", "one thread", "counting sort"), next("latent", vectors, "blocks of 48 rows");
+    next("experts", path, tiles ? "tiles of 32 rows" : "blocks of 48 rows"), next("shared", path, tiles ? "tiles of 32 rows" : "blocks of 48 rows");
+    next("combine", by_token, "blocks of 256 columns");
+    expect(text.empty(), "explain() has a line for every stage and no other");
+  }
+}
+
 int main() {
   constexpr std::int64_t tokens = 5;
   Filled<mini> const filled;
@@ -71,7 +96,7 @@ int main() {
 
   expect(layer.workspace_bytes(on, 0) <= layer.workspace_bytes(on, 1) && layer.workspace_bytes(on, 1) <= layer.workspace_bytes(on, 100), "workspaces grow with tokens");
   expect(layer.workspace_bytes(tokens) == layer.workspace_bytes(on, tokens), "the host's workspace does not depend on the threads");
-  expect(!layer.explain(on, tokens).empty(), "explain() says something");
+  explained();
   other_type<as(ct::DType::fp16)>(on, filled.raw);
   other_type<as(ct::DType::fp32)>(on, filled.raw);
   std::printf("layer: %d failures\n", failures);

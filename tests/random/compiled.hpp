@@ -9,7 +9,7 @@ template <class M> M view(Stored const& s) {
 }
 
 template <ct::Config C, ct::DType S = C.weights>
-class Compiled final : public Subject {
+class Compiled : public Subject {
  public:
   static constexpr ct::Config config_value = C;
   using V = ct::element_t<C.dtype>;
@@ -31,6 +31,7 @@ class Compiled final : public Subject {
     run.weight.assign(count(n * slots), -7), run.row_weight.assign(count(rows), -7), run.shared_weight.assign(count(n * shared_rows), -7);
     run.logits.assign(count(n * columns), -7);
     run.out.assign(count(rows * width) * sizeof(V), std::byte{poison}), run.shared.assign(C.shared.ffn ? count(n * C.hidden) * sizeof(V) : 0, std::byte{poison});
+    run.y.assign(count(n * C.hidden) * sizeof(V), std::byte{poison});
     Bytes z(C.expert.latent ? count(n * width) * sizeof(V) : 0, std::byte{poison});
     auto const scratch = [&](auto const& stage, auto const& call) {
       Guarded memory{ct::scratch_bytes(stage, on, n), poison};
@@ -54,14 +55,16 @@ class Compiled final : public Subject {
       x = in.x;
     }
     scratch(stage.experts, [&](std::span<std::byte> s) { stage.experts(on, x, packed_->view(), batch, out, s); });
+    ct::Rows<V, C.hidden> shared{};
     if constexpr (C.shared.ffn > 0) {
-      ct::Rows<V, C.hidden> const to{reinterpret_cast<V*>(run.shared.data()), n};
-      scratch(stage.shared, [&](std::span<std::byte> s) { stage.shared(on, in, packed_->view(), routing, to, s); });
+      shared = {reinterpret_cast<V*>(run.shared.data()), n};
+      scratch(stage.shared, [&](std::span<std::byte> s) { stage.shared(on, in, packed_->view(), routing, shared, s); });
     }
+    ct::Rows<V, C.hidden> const y{reinterpret_cast<V*>(run.y.data()), n};
+    scratch(stage.combine, [&](std::span<std::byte> s) { stage.combine(on, in, packed_->view(), routing, batch, out, shared, y, s); });
   }
 
- private:
-  ct::Layer<C, ct::Host> layer() const { return ct::Layer<C, ct::Host>{packed_->view()}; }
+ protected:
   static ct::Weights<C, S> raw(Tensors const& from) {
     using W = ct::Weights<C, S>;
     W to;
@@ -92,6 +95,8 @@ class Compiled final : public Subject {
     if (!f.given_weight.empty()) in.routing.weight = {const_cast<float*>(f.given_weight.data()), f.tokens};
     return in;
   }
+ private:
+  ct::Layer<C, ct::Host> layer() const { return ct::Layer<C, ct::Host>{packed_->view()}; }
   std::unique_ptr<ct::Packed<C, ct::Host>> packed_;
 };
 

@@ -1,86 +1,89 @@
-// Written by cover.py --seed 1 --rows 128: 128 configs, 10538 of 10621 pairs of values.
+// Written by cover.py --seed 1: 123 configs, all 11062 pairs of values that can stand together (306 cannot).
 #pragma once
-#include "compiled.hpp"
+#include <random/compiled.hpp>
 
 namespace cases {
 
-inline constexpr ct::Config config_5{.experts = 8, .top_k = 3, .hidden = 7, .ffn = 48, .dtype = ct::DType::fp32,
-    .router = {.weights = ct::DType::fp16, .score = ct::Score::identity, .select = ct::Select::group_top_k, .groups = 2, .group_fill = ct::Fill::zero, .post = ct::Post::softmax, .normalise = ct::Normalise::sum_clamp, .noise = ct::Noise::jitter, .noise_size = 0.1f},
-    .capacity = {.rounding = ct::Rounding::deepspeed, .minimum = 4, .order = ct::Order::probability, .normalise = ct::When::after},
-    .expert = {.act = ct::Act::gelu_mul, .latent = 5},
-    .shared = {.ffn = 48, .count = 2, .mix = ct::SharedMix::average},
+inline constexpr ct::Config config_5{.experts = 1, .top_k = 2, .hidden = 64, .ffn = 17, .weights = ct::DType::fp16,
+    .router = {.input = ct::RouterInput::separate, .precision = ct::Precision::fp32, .soft_cap = 3, .score = ct::Score::identity, .select_bias = 1, .post = ct::Post::sigmoid, .epsilon = 1e-20f, .expert_scale = 1, .noise = ct::Noise::random_second, .noise_size = 0.5f},
+    .expert = {.act = ct::Act::gelu_mul, .bias = 1, .identity = 2, .skip = 1},
+    .shared = {.ffn = 6, .count = 2, .mix = ct::SharedMix::sigmoid_gate, .weights = ct::DType::fp32, .limit = 2},
     .combine = ct::Accumulate::model};
-inline constexpr ct::Config config_13{.experts = 60, .top_k = 6, .hidden = 64, .ffn = 5, .dtype = ct::DType::fp16, .weights = ct::DType::fp32,
-    .router = {.weights = ct::DType::fp32, .bias = 1, .score = ct::Score::sigmoid, .select = ct::Select::group_top_k, .groups = 20, .groups_kept = 3, .epsilon = 1e-20f, .scale = 2.5f, .scale_on = ct::ScaleOn::routed_sum, .round_weight = 1, .noise = ct::Noise::softplus, .noise_size = 0.01f},
-    .capacity = {.rounding = ct::Rounding::fastmoe, .normalise = ct::When::after},
-    .expert = {.act = ct::Act::relu2},
-    .shared = {.ffn = 6, .count = 2, .mix = ct::SharedMix::coefficients, .weights = ct::DType::fp32, .limit = 2}};
-inline constexpr ct::Config config_21{.experts = 1, .top_k = 1, .hidden = 1, .ffn = 1, .weights = ct::DType::fp16,
-    .router = {.input = ct::RouterInput::token_ids, .select = ct::Select::table, .normalise = ct::Normalise::sum_clamp, .epsilon = 1e-20f, .scale = 2.5f, .place = ct::Place::input, .round_weight = 1},
-    .capacity = {.rounding = ct::Rounding::deepspeed, .factor = 1.25f, .minimum = 4},
-    .expert = {.act = ct::Act::gelu_mul, .bias = 1, .latent = 5, .latent_norm = ct::LatentNorm::rms},
-    .shared = {.ffn = 6}};
-inline constexpr ct::Config config_29{.experts = 8, .top_k = 1, .hidden = 64, .ffn = 48, .weights = ct::DType::fp16,
-    .router = {.weights = ct::DType::fp32, .bias = 1, .score = ct::Score::sigmoid, .select = ct::Select::group_top_k, .groups = 2, .groups_kept = 2, .normalise = ct::Normalise::none, .expert_scale = 1, .place = ct::Place::input, .round_weight = 1, .noise = ct::Noise::gumbel, .noise_size = 0.5f},
-    .capacity = {.rounding = ct::Rounding::fastmoe, .factor = 0.5f, .order = ct::Order::random},
-    .expert = {.act = ct::Act::gelu_tanh_mul, .bias = 1, .latent = 5}};
-inline constexpr ct::Config config_37{.experts = 3, .top_k = 2, .hidden = 64, .ffn = 65, .dtype = ct::DType::fp32, .weights = ct::DType::fp16,
-    .router = {.bias = 1, .soft_cap = 3, .score = ct::Score::sigmoid, .select = ct::Select::expert_choice, .normalise = ct::Normalise::none, .scale = 2.5f, .scale_on = ct::ScaleOn::routed_sum, .noise = ct::Noise::jitter, .noise_size = 0.1f},
-    .capacity = {.rounding = ct::Rounding::flaxformer, .minimum = 4},
-    .expert = {.act = ct::Act::situ_mul, .alpha = 4},
-    .shared = {.ffn = 6, .mix = ct::SharedMix::coefficients, .weights = ct::DType::fp32, .limit = 2}};
-inline constexpr ct::Config config_45{.experts = 7, .top_k = 2, .hidden = 7, .ffn = 17,
-    .router = {.input = ct::RouterInput::separate, .precision = ct::Precision::fp32, .weights = ct::DType::fp16, .score = ct::Score::identity, .select = ct::Select::table, .post = ct::Post::softmax, .normalise = ct::Normalise::sum_clamp, .epsilon = 0.25f},
-    .expert = {.act = ct::Act::gelu_tanh_mul, .identity = 2},
-    .shared = {.ffn = 48, .mix = ct::SharedMix::sigmoid_gate},
+inline constexpr ct::Config config_13{.experts = 7, .top_k = 3, .hidden = 64, .ffn = 5,
+    .router = {.precision = ct::Precision::model, .weights = ct::DType::fp32, .score = ct::Score::sigmoid, .select = ct::Select::table, .noise = ct::Noise::jitter, .noise_size = 0.1f},
+    .capacity = {.rounding = ct::Rounding::deepspeed, .factor = 0.5f, .minimum = 4, .order = ct::Order::probability},
+    .expert = {.act = ct::Act::silu_mul_clamp_before, .limit = 0.75f, .bias = 1, .latent = 32, .latent_norm = ct::LatentNorm::rms},
+    .shared = {.ffn = 6, .count = 2, .mix = ct::SharedMix::router_rows, .limit = 2}};
+inline constexpr ct::Config config_21{.experts = 8, .top_k = 4, .hidden = 8, .ffn = 65, .dtype = ct::DType::fp32, .weights = ct::DType::fp16,
+    .router = {.precision = ct::Precision::model, .weights = ct::DType::fp32, .bias = 1, .score = ct::Score::identity, .select = ct::Select::group_top_k, .groups = 2, .group_score = ct::GroupScore::max, .post = ct::Post::sigmoid, .normalise = ct::Normalise::sum_clamp, .epsilon = 1e-20f, .place = ct::Place::input, .round_weight = 1, .noise = ct::Noise::softplus, .noise_size = 0.01f},
+    .capacity = {.rounding = ct::Rounding::mesh, .factor = 0.5f, .order = ct::Order::probability, .normalise = ct::When::after},
+    .expert = {.act = ct::Act::relu_mul, .bias = 1, .latent = 5, .latent_norm = ct::LatentNorm::rms},
+    .shared = {.ffn = 48, .weights = ct::DType::fp32, .limit = 2},
     .combine = ct::Accumulate::model};
-inline constexpr ct::Config config_53{.experts = 60, .top_k = 3, .hidden = 64, .ffn = 1, .weights = ct::DType::fp32,
-    .router = {.bias = 1, .select = ct::Select::group_top_k, .groups = 2, .normalise = ct::Normalise::sum_clamp, .epsilon = 0.25f, .round_weight = 1, .noise = ct::Noise::jitter, .noise_size = 0.1f},
-    .capacity = {.rounding = ct::Rounding::fastmoe, .factor = 0.5f, .order = ct::Order::probability},
-    .expert = {.act = ct::Act::gelu_mul, .bias = 1},
-    .shared = {.ffn = 6, .count = 2, .mix = ct::SharedMix::sigmoid_gate, .weights = ct::DType::fp16, .limit = 2}};
-inline constexpr ct::Config config_61{.experts = 7, .top_k = 3, .hidden = 64, .ffn = 17,
-    .router = {.input = ct::RouterInput::given, .epsilon = 0.25f, .scale = 2.5f, .place = ct::Place::input},
-    .capacity = {.rounding = ct::Rounding::fastmoe, .factor = 0.5f},
-    .expert = {.act = ct::Act::silu_mul_clamp_after, .limit = 0.75f, .latent = 5, .latent_norm = ct::LatentNorm::rms},
-    .shared = {.ffn = 6, .count = 2}};
-inline constexpr ct::Config config_69{.experts = 8, .top_k = 8, .hidden = 40, .ffn = 48,
-    .router = {.precision = ct::Precision::fp32, .weights = ct::DType::fp32, .bias = 1, .score = ct::Score::identity, .select_bias = 1, .select = ct::Select::group_top_k, .groups = 2, .groups_kept = 2, .group_fill = ct::Fill::zero, .post = ct::Post::softmax, .epsilon = 1e-20f, .expert_scale = 1, .place = ct::Place::input, .noise = ct::Noise::softplus, .noise_size = 0.01f},
-    .capacity = {.rounding = ct::Rounding::deepspeed, .minimum = 4},
-    .expert = {.act = ct::Act::silu_mul_clamp_after, .latent = 5}};
-inline constexpr ct::Config config_77{.experts = 64, .top_k = 3, .hidden = 7, .ffn = 32,
-    .router = {.precision = ct::Precision::fp32, .bias = 1, .score = ct::Score::sqrt_softplus, .select = ct::Select::expert_choice, .normalise = ct::Normalise::none, .round_weight = 1, .noise = ct::Noise::jitter, .noise_size = 0.1f},
+inline constexpr ct::Config config_29{.experts = 1, .top_k = 1, .hidden = 33, .ffn = 5,
+    .router = {.weights = ct::DType::fp32, .score = ct::Score::identity, .select_bias = 1, .post = ct::Post::sigmoid, .normalise = ct::Normalise::sum_clamp, .epsilon = 1e-20f, .place = ct::Place::input},
+    .capacity = {.rounding = ct::Rounding::flaxformer, .order = ct::Order::random, .normalise = ct::When::after},
+    .expert = {.act = ct::Act::oai_mul, .bias = 1, .latent = 32, .latent_norm = ct::LatentNorm::rms},
+    .shared = {.ffn = 48, .count = 2, .mix = ct::SharedMix::average}};
+inline constexpr ct::Config config_37{.experts = 60, .top_k = 2, .hidden = 7, .ffn = 5, .weights = ct::DType::fp32,
+    .router = {.input = ct::RouterInput::logits, .precision = ct::Precision::model, .bias = 1, .soft_cap = 3, .score = ct::Score::sqrt_softplus, .select_bias = 1, .select = ct::Select::group_top_k, .groups = 2, .group_score = ct::GroupScore::max, .group_fill = ct::Fill::zero, .normalise = ct::Normalise::none, .scale = 2.5f, .expert_scale = 1, .noise = ct::Noise::random_second, .noise_size = 0.5f},
+    .capacity = {.rounding = ct::Rounding::flaxformer, .factor = 0.5f, .minimum = 4, .order = ct::Order::probability},
+    .expert = {.act = ct::Act::relu2, .bias = 1, .latent = 32},
+    .combine = ct::Accumulate::model};
+inline constexpr ct::Config config_45{.experts = 3, .top_k = 3, .hidden = 64, .ffn = 32, .dtype = ct::DType::fp32, .weights = ct::DType::fp32,
+    .router = {.input = ct::RouterInput::token_ids, .select = ct::Select::table, .normalise = ct::Normalise::none, .expert_scale = 1},
     .capacity = {.rounding = ct::Rounding::nllb, .factor = 1.25f, .minimum = 4},
-    .expert = {.act = ct::Act::oai_mul, .latent = 5}};
-inline constexpr ct::Config config_85{.experts = 64, .top_k = 64, .hidden = 33, .ffn = 48,
-    .router = {.input = ct::RouterInput::logits, .precision = ct::Precision::model, .soft_cap = 3, .score = ct::Score::sqrt_softplus, .select = ct::Select::group_top_k, .groups = 2, .groups_kept = 2, .group_fill = ct::Fill::zero, .epsilon = 0.25f, .place = ct::Place::input},
-    .capacity = {.rounding = ct::Rounding::nllb},
-    .expert = {.act = ct::Act::relu2},
-    .shared = {.ffn = 6, .mix = ct::SharedMix::average, .weights = ct::DType::fp16, .limit = 2}};
-inline constexpr ct::Config config_93{.experts = 60, .top_k = 60, .hidden = 7, .ffn = 48, .dtype = ct::DType::fp16,
-    .router = {.precision = ct::Precision::model, .bias = 1, .score = ct::Score::sigmoid, .epsilon = 0.25f, .place = ct::Place::input, .noise = ct::Noise::softplus, .noise_size = 0.01f},
-    .capacity = {.rounding = ct::Rounding::flaxformer},
-    .expert = {.latent = 32, .latent_norm = ct::LatentNorm::rms},
-    .shared = {.ffn = 6, .mix = ct::SharedMix::router_rows}};
-inline constexpr ct::Config config_101{.experts = 7, .top_k = 2, .hidden = 64, .ffn = 32, .dtype = ct::DType::fp16,
-    .router = {.select = ct::Select::group_top_k, .epsilon = 1e-20f, .round_weight = 1},
-    .capacity = {.rounding = ct::Rounding::megablocks, .factor = 0.5f, .order = ct::Order::probability},
-    .expert = {.act = ct::Act::relu2, .latent = 32},
-    .shared = {.ffn = 6, .mix = ct::SharedMix::sigmoid_gate, .weights = ct::DType::fp32, .limit = 2}};
-inline constexpr ct::Config config_109{.experts = 60, .top_k = 1, .hidden = 33, .ffn = 5, .dtype = ct::DType::fp16,
-    .router = {.precision = ct::Precision::model, .bias = 1, .score = ct::Score::identity, .select = ct::Select::group_top_k, .groups = 20, .post = ct::Post::softmax, .epsilon = 1e-20f, .noise = ct::Noise::softplus, .noise_size = 0.01f},
-    .expert = {.act = ct::Act::relu, .bias = 1, .latent = 32, .latent_norm = ct::LatentNorm::rms},
-    .shared = {.ffn = 6, .count = 2, .mix = ct::SharedMix::coefficients, .weights = ct::DType::fp32},
+    .expert = {.act = ct::Act::relu, .bias = 1, .latent = 5},
+    .shared = {.ffn = 6, .mix = ct::SharedMix::average},
     .combine = ct::Accumulate::model};
-inline constexpr ct::Config config_117{.experts = 64, .top_k = 6, .hidden = 33, .ffn = 32, .dtype = ct::DType::fp32,
-    .router = {.input = ct::RouterInput::separate, .precision = ct::Precision::fp32, .weights = ct::DType::fp16, .score = ct::Score::sqrt_softplus, .select = ct::Select::group_top_k, .normalise = ct::Normalise::none, .round_weight = 1, .noise = ct::Noise::softplus, .noise_size = 0.01f},
-    .capacity = {.rounding = ct::Rounding::fastmoe, .order = ct::Order::random},
-    .expert = {.act = ct::Act::silu_mul_clamp_after, .latent = 32},
-    .shared = {.ffn = 6, .count = 2, .mix = ct::SharedMix::sigmoid_gate, .limit = 2}};
-inline constexpr ct::Config config_125{.experts = 3, .top_k = 3, .hidden = 7, .ffn = 32,
-    .router = {.input = ct::RouterInput::separate, .score = ct::Score::sqrt_softplus, .select = ct::Select::table, .normalise = ct::Normalise::sum_clamp, .epsilon = 1e-20f, .place = ct::Place::input, .round_weight = 1},
-    .capacity = {.rounding = ct::Rounding::deepspeed, .factor = 1.25f, .minimum = 4, .order = ct::Order::probability},
-    .expert = {.act = ct::Act::relu, .latent = 5},
+inline constexpr ct::Config config_53{.experts = 2, .top_k = 3, .hidden = 7, .ffn = 32, .dtype = ct::DType::fp32, .weights = ct::DType::fp16,
+    .router = {.precision = ct::Precision::model, .bias = 1, .soft_cap = 3, .score = ct::Score::identity, .post = ct::Post::softmax, .normalise = ct::Normalise::sum_clamp, .scale = 2.5f, .round_weight = 1, .noise = ct::Noise::gumbel, .noise_size = 0.5f},
+    .expert = {.act = ct::Act::situ_mul, .alpha = 4, .bias = 1, .identity = 2, .skip = 1},
+    .shared = {.ffn = 48, .mix = ct::SharedMix::sigmoid_gate}};
+inline constexpr ct::Config config_61{.experts = 2, .top_k = 2, .hidden = 40, .ffn = 48, .dtype = ct::DType::fp16, .weights = ct::DType::fp32,
+    .router = {.input = ct::RouterInput::logits, .bias = 1, .soft_cap = 3, .score = ct::Score::identity, .select_bias = 1, .select = ct::Select::group_top_k, .groups = 2, .groups_kept = 2, .group_score = ct::GroupScore::max, .group_fill = ct::Fill::zero, .post = ct::Post::sigmoid, .normalise = ct::Normalise::sum_clamp, .epsilon = 1e-20f, .round_weight = 1, .noise = ct::Noise::random_second, .noise_size = 0.5f},
+    .capacity = {.rounding = ct::Rounding::nllb, .minimum = 4, .normalise = ct::When::after},
+    .expert = {.act = ct::Act::gelu_mul},
+    .shared = {.ffn = 6, .count = 2, .mix = ct::SharedMix::sigmoid_gate, .weights = ct::DType::fp16},
+    .combine = ct::Accumulate::model};
+inline constexpr ct::Config config_69{.experts = 64, .top_k = 1, .hidden = 64, .ffn = 32, .dtype = ct::DType::fp32, .weights = ct::DType::fp32,
+    .router = {.input = ct::RouterInput::separate, .precision = ct::Precision::model, .weights = ct::DType::fp16, .bias = 1, .soft_cap = 3, .score = ct::Score::sigmoid, .select = ct::Select::group_top_k, .groups = 4, .groups_kept = 3, .normalise = ct::Normalise::sum_clamp, .epsilon = 0.25f, .round_weight = 1, .noise = ct::Noise::gumbel, .noise_size = 0.5f},
+    .capacity = {.rounding = ct::Rounding::flaxformer, .minimum = 4, .order = ct::Order::probability, .normalise = ct::When::after},
+    .expert = {.bias = 1},
+    .shared = {.ffn = 48, .count = 2, .weights = ct::DType::fp32, .limit = 2},
+    .combine = ct::Accumulate::model};
+inline constexpr ct::Config config_77{.experts = 60, .top_k = 3, .hidden = 8, .ffn = 1, .dtype = ct::DType::fp16,
+    .router = {.input = ct::RouterInput::token_ids, .select = ct::Select::table, .epsilon = 0.25f, .scale = 2.5f, .place = ct::Place::input, .round_weight = 1},
+    .capacity = {.rounding = ct::Rounding::megablocks, .factor = 1.25f, .minimum = 4, .normalise = ct::When::after},
+    .expert = {.act = ct::Act::oai_mul, .bias = 1, .latent = 32, .latent_norm = ct::LatentNorm::rms},
+    .shared = {.ffn = 6, .count = 2, .mix = ct::SharedMix::average}};
+inline constexpr ct::Config config_85{.experts = 60, .top_k = 2, .hidden = 7, .ffn = 32, .dtype = ct::DType::fp16, .weights = ct::DType::fp32,
+    .router = {.soft_cap = 3, .select = ct::Select::group_top_k, .groups = 20, .group_score = ct::GroupScore::max, .group_fill = ct::Fill::zero, .scale = 2.5f, .place = ct::Place::input, .noise = ct::Noise::gumbel, .noise_size = 0.5f},
+    .capacity = {.rounding = ct::Rounding::nllb, .order = ct::Order::probability},
+    .expert = {.act = ct::Act::silu_mul_clamp_before, .limit = 0.75f, .bias = 1, .latent = 5, .latent_norm = ct::LatentNorm::rms},
+    .shared = {.ffn = 48, .count = 2, .mix = ct::SharedMix::coefficients, .weights = ct::DType::fp32, .limit = 2},
+    .combine = ct::Accumulate::model};
+inline constexpr ct::Config config_93{.experts = 64, .top_k = 2, .hidden = 33, .ffn = 32, .weights = ct::DType::fp16,
+    .router = {.input = ct::RouterInput::token_ids, .select = ct::Select::table, .expert_scale = 1},
+    .capacity = {.rounding = ct::Rounding::nllb},
+    .expert = {.act = ct::Act::relu_mul, .bias = 1, .latent = 5, .latent_norm = ct::LatentNorm::rms},
+    .shared = {.ffn = 6, .mix = ct::SharedMix::sigmoid_gate, .weights = ct::DType::fp16, .limit = 2},
+    .combine = ct::Accumulate::model};
+inline constexpr ct::Config config_101{.experts = 1, .top_k = 1, .hidden = 8, .ffn = 32, .dtype = ct::DType::fp16, .weights = ct::DType::fp32,
+    .router = {.input = ct::RouterInput::separate, .precision = ct::Precision::fp32, .weights = ct::DType::fp32, .bias = 1, .soft_cap = 3, .score = ct::Score::sqrt_softplus, .normalise = ct::Normalise::sum_clamp, .epsilon = 1e-20f, .scale = 2.5f, .place = ct::Place::input, .noise = ct::Noise::softplus, .noise_size = 0.01f},
+    .capacity = {.rounding = ct::Rounding::fastmoe, .factor = 0.5f, .minimum = 4, .normalise = ct::When::after},
+    .expert = {.latent = 32, .latent_norm = ct::LatentNorm::rms},
+    .shared = {.ffn = 48, .count = 2, .mix = ct::SharedMix::average, .weights = ct::DType::fp32, .limit = 2}};
+inline constexpr ct::Config config_109{.experts = 3, .top_k = 2, .hidden = 33, .ffn = 65, .dtype = ct::DType::fp32,
+    .router = {.bias = 1, .score = ct::Score::identity, .select = ct::Select::sparse_mixer, .normalise = ct::Normalise::none, .place = ct::Place::input, .round_weight = 1, .noise_size = 0.01f},
+    .capacity = {.rounding = ct::Rounding::deepspeed, .factor = 1.25f, .order = ct::Order::random},
+    .expert = {.act = ct::Act::gelu, .bias = 1},
+    .shared = {.ffn = 6, .count = 2, .weights = ct::DType::fp16},
+    .combine = ct::Accumulate::model};
+inline constexpr ct::Config config_117{.experts = 3, .top_k = 3, .hidden = 7, .ffn = 17, .dtype = ct::DType::fp32,
+    .router = {.input = ct::RouterInput::logits, .precision = ct::Precision::model, .bias = 1, .soft_cap = 3, .score = ct::Score::sqrt_softplus, .select = ct::Select::group_top_k, .groups = 2, .epsilon = 1e-20f, .noise = ct::Noise::gumbel, .noise_size = 0.5f},
+    .expert = {.act = ct::Act::gelu_mul, .identity = 2, .skip = 1},
+    .shared = {.ffn = 48, .count = 2, .mix = ct::SharedMix::average, .weights = ct::DType::fp32},
     .combine = ct::Accumulate::model};
 
 inline void add_5(std::vector<std::unique_ptr<Subject>>& to) {
@@ -91,15 +94,14 @@ inline void add_5(std::vector<std::unique_ptr<Subject>>& to) {
   to[37].reset(new Compiled<config_37>);
   to[45].reset(new Compiled<config_45>);
   to[53].reset(new Compiled<config_53>);
-  to[61].reset(new Compiled<config_61, ct::DType::fp32>);
-  to[69].reset(new Compiled<config_69, ct::DType::fp32>);
+  to[61].reset(new Compiled<config_61>);
+  to[69].reset(new Compiled<config_69>);
   to[77].reset(new Compiled<config_77>);
-  to[85].reset(new Compiled<config_85, ct::DType::fp32>);
+  to[85].reset(new Compiled<config_85>);
   to[93].reset(new Compiled<config_93, ct::DType::fp32>);
-  to[101].reset(new Compiled<config_101, ct::DType::fp32>);
+  to[101].reset(new Compiled<config_101>);
   to[109].reset(new Compiled<config_109, ct::DType::fp32>);
-  to[117].reset(new Compiled<config_117>);
-  to[125].reset(new Compiled<config_125>);
+  to[117].reset(new Compiled<config_117, ct::DType::fp32>);
 }
 
 }

@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 """Writes configs_*.hpp: a pairwise covering array of layer configs that satisfy every rule of Checked<C>.
 
-  cover.py [--seed N] [--rows N] [--files N] [--out FOLDER]
+  cover.py [--seed N] [--rows N] [--tries N] [--files N] [--out FOLDER]
 
-Every pair of values of any two axes that can stand together stands in some row (as far as --rows allows; the coverage
-is printed). An axis that means nothing in a row keeps its default and counts for no pair. A maintainer's tool: the
-headers it writes are committed; another seed gives another array for a longer run.
+Every pair of values of any two axes that can stand together stands in some row, unless --rows stops it earlier; which
+pairs can is decided by search, and the count of those that no config can have is printed. An axis that means nothing in a
+row keeps its default and counts for no pair. A maintainer's tool: the headers it writes are committed; another seed gives
+another array for a longer run.
 """
 import argparse, os, random
 
 AXES = {
     'dtype': ['bf16', 'fp32', 'fp16'], 'weights': ['bf16', 'fp32', 'fp16'], 'stored': ['same', 'fp32'],
-    'experts': [8, 1, 2, 3, 7, 60, 64], 'top_k': [2, 1, 3, 6, 'all'],
-    'hidden': [64, 1, 7, 33, 40], 'ffn': [32, 1, 5, 17, 48, 65],
+    'experts': [8, 1, 2, 3, 7, 60, 64], 'top_k': [2, 1, 3, 4, 6, 8, 'all'],
+    'hidden': [64, 1, 7, 8, 33, 40], 'ffn': [32, 1, 5, 17, 48, 65],
     'input': ['hidden', 'separate', 'logits', 'token_ids', 'given'],
     'precision': ['matmul_then_fp32', 'fp32', 'model'], 'router_weights': ['bf16', 'fp32', 'fp16'],
     'bias': [0, 1], 'soft_cap': [0, 3], 'score': ['softmax', 'identity', 'sigmoid', 'sqrt_softplus'],
@@ -40,39 +41,44 @@ def dropping(c): return c['rounding'] != 'none'
 def rows(c): return c['shared_ffn'] and c['mix'] == 'router_rows'
 
 
-# Each rule of Checked<C>: the axes that could mend it, and what must hold.
+# Each rule of Checked<C>.
 RULES = [
-    (('experts', 'top_k', 'identity', 'skip'), lambda c: k_of(c) <= candidates(c)),
-    (('score', 'post'), lambda c: c['score'] == 'identity' or c['post'] == 'none'),
-    (('groups', 'experts', 'identity', 'skip'), lambda c: candidates(c) % c['groups'] == 0),
-    (('groups', 'groups_kept'), lambda c: c['groups_kept'] <= c['groups']),
-    (('groups', 'select'), lambda c: c['groups'] == 1 or c['select'] == 'group_top_k'),
-    (('groups', 'select', 'groups_kept', 'top_k', 'experts'), lambda c: c['select'] != 'group_top_k' or k_of(c) <= candidates(c) // c['groups'] * c['groups_kept']),
-    (('select', 'group_score', 'groups', 'experts'), lambda c: c['select'] != 'group_top_k' or c['group_score'] == 'max' or candidates(c) // c['groups'] >= 2),
-    (('select', 'top_k'), lambda c: c['select'] != 'sparse_mixer' or k_of(c) == 2),
-    (('select', 'score', 'post', 'select_bias', 'normalise'), lambda c: c['select'] != 'sparse_mixer' or (c['score'] == 'identity' and c['post'] == 'none' and not c['select_bias'] and c['normalise'] == 'none')),
-    (('select', 'post', 'select_bias', 'normalise', 'mix', 'identity', 'skip'), lambda c: c['select'] != 'expert_choice' or (c['post'] == 'none' and not c['select_bias'] and c['normalise'] == 'none' and not rows(c) and not c['identity'] and not c['skip'])),
-    (('select', 'noise'), lambda c: c['select'] != 'expert_choice' or c['noise'] != 'random_second'),
-    (('input', 'select'), lambda c: c['input'] != 'token_ids' or c['select'] == 'table'),
-    (('input', 'noise'), lambda c: c['input'] != 'token_ids' or c['noise'] == 'none'),
-    (('input', 'select'), lambda c: c['input'] != 'given' or c['select'] != 'table'),
-    (('noise', 'input'), lambda c: c['noise'] not in ('softplus', 'jitter') or reads(c)),
-    (('noise', 'top_k', 'experts'), lambda c: c['noise'] != 'random_second' or k_of(c) == 2),
-    (('place', 'identity', 'skip'), lambda c: c['place'] == 'output' or not (c['identity'] or c['skip'])),
-    (('place', 'scale_on'), lambda c: c['place'] == 'output' or c['scale_on'] == 'weights'),
-    (('rounding', 'identity', 'skip'), lambda c: not dropping(c) or not (c['identity'] or c['skip'])),
-    (('rounding', 'when', 'expert_scale'), lambda c: not dropping(c) or c['when'] == 'before' or not c['expert_scale']),
-    (('rounding', 'when', 'normalise'), lambda c: not dropping(c) or c['when'] == 'before' or c['normalise'] != 'none'),
-    (('latent', 'identity', 'skip'), lambda c: not c['latent'] or not (c['identity'] or c['skip'])),
-    (('latent', 'latent_norm'), lambda c: c['latent'] or c['latent_norm'] == 'none'),
-    (('count', 'shared_ffn'), lambda c: not c['shared_ffn'] or c['shared_ffn'] % c['count'] == 0),
-    (('mix', 'score', 'shared_ffn', 'input'), lambda c: not rows(c) or (c['score'] == 'sigmoid' and learned(c))),
+    lambda c: k_of(c) <= candidates(c),
+    lambda c: c['score'] == 'identity' or c['post'] == 'none',
+    lambda c: candidates(c) % c['groups'] == 0,
+    lambda c: c['groups_kept'] <= c['groups'],
+    lambda c: c['groups'] == 1 or c['select'] == 'group_top_k',
+    lambda c: c['select'] != 'group_top_k' or k_of(c) <= candidates(c) // c['groups'] * c['groups_kept'],
+    lambda c: c['select'] != 'group_top_k' or c['group_score'] == 'max' or candidates(c) // c['groups'] >= 2,
+    lambda c: c['select'] != 'sparse_mixer' or k_of(c) == 2,
+    lambda c: c['select'] != 'sparse_mixer' or c['score'] == 'identity',
+    lambda c: c['select'] not in ('sparse_mixer', 'expert_choice') or c['post'] == 'none',
+    lambda c: c['select'] not in ('sparse_mixer', 'expert_choice') or not c['select_bias'],
+    lambda c: c['select'] not in ('sparse_mixer', 'expert_choice') or c['normalise'] == 'none',
+    lambda c: c['select'] != 'expert_choice' or not rows(c),
+    lambda c: c['select'] != 'expert_choice' or not (c['identity'] or c['skip']),
+    lambda c: c['select'] != 'expert_choice' or c['noise'] != 'random_second',
+    lambda c: c['input'] != 'token_ids' or c['select'] == 'table',
+    lambda c: c['input'] != 'token_ids' or c['noise'] == 'none',
+    lambda c: c['input'] != 'given' or c['select'] != 'table',
+    lambda c: c['noise'] not in ('softplus', 'jitter') or reads(c),
+    lambda c: c['noise'] != 'random_second' or k_of(c) == 2,
+    lambda c: c['place'] == 'output' or not (c['identity'] or c['skip']),
+    lambda c: c['place'] == 'output' or c['scale_on'] == 'weights',
+    lambda c: not dropping(c) or not (c['identity'] or c['skip']),
+    lambda c: not dropping(c) or c['when'] == 'before' or not c['expert_scale'],
+    lambda c: not dropping(c) or c['when'] == 'before' or c['normalise'] != 'none',
+    lambda c: not c['latent'] or not (c['identity'] or c['skip']),
+    lambda c: c['latent'] or c['latent_norm'] == 'none',
+    lambda c: not c['shared_ffn'] or c['shared_ffn'] % c['count'] == 0,
+    lambda c: not rows(c) or c['score'] == 'sigmoid',
+    lambda c: not rows(c) or learned(c),
     # What follows is stricter than Checked<C> in places: combinations whose meaning the documents do not fix.
-    (('noise', 'input'), lambda c: c['noise'] == 'none' or learned(c)),
-    (('noise', 'select'), lambda c: c['noise'] != 'gumbel' or c['select'] in ('top_k', 'group_top_k')),
-    (('noise', 'select_bias'), lambda c: c['noise'] != 'gumbel' or not c['select_bias']),
-    (('noise', 'select'), lambda c: c['noise'] == 'none' or c['select'] != 'sparse_mixer'),
-    (('rounding', 'when', 'mix'), lambda c: not dropping(c) or c['when'] == 'before' or not rows(c)),
+    lambda c: c['noise'] == 'none' or learned(c),
+    lambda c: c['noise'] != 'gumbel' or c['select'] in ('top_k', 'group_top_k'),
+    lambda c: c['noise'] != 'gumbel' or not c['select_bias'],
+    lambda c: c['noise'] == 'none' or c['select'] != 'sparse_mixer',
+    lambda c: not dropping(c) or c['when'] == 'before' or not rows(c),
 ]
 # When an axis means something; otherwise it keeps its default.
 ACTIVE = {
@@ -92,72 +98,109 @@ ACTIVE = {
 }
 
 
-def settle(c):
-    """Inactive axes to their defaults; returns the active ones."""
-    for _ in range(3):
-        for n, f in ACTIVE.items():
-            if not f(c): c[n] = AXES[n][0]
-    return {n for n in NAMES if n not in ACTIVE or ACTIVE[n](c)}
-
-
-def complete(rng, fixed):
-    """A config with the fixed values, all rules kept, or None."""
-    c = {n: fixed.get(n, rng.choice(AXES[n]) if rng.random() < 0.75 else AXES[n][0]) for n in NAMES}
-    for _ in range(120):
-        settle(c)
-        lost = [n for n in fixed if c[n] != fixed[n]]
-        if lost:                                           # a fixed axis went inactive: shake something else
-            c.update(fixed)
-            n = rng.choice([n for n in NAMES if n not in fixed])
-            c[n] = rng.choice(AXES[n])
-        broken = [axes for axes, ok in RULES if not ok(c)]
-        if not broken and not lost:
-            return c
-        if broken:
-            free = [n for n in rng.choice(broken) if n not in fixed]
-            if free:
-                n = rng.choice(free)
-                c[n] = rng.choice(AXES[n])
-    return None
+def active(c): return {n for n in NAMES if n not in ACTIVE or ACTIVE[n](c)}
 
 
 def pairs(c):
-    active = sorted(settle(c), key=NAMES.index)
-    return {((a, c[a]), (b, c[b])) for i, a in enumerate(active) for b in active[i + 1:]}
+    on = sorted(active(c), key=NAMES.index)
+    return {((a, c[a]), (b, c[b])) for i, a in enumerate(on) for b in on[i + 1:]}
 
 
-def cover(rng, limit):
-    """Greedy: the row with most pairs not yet seen, out of a pool of random configs, and of configs made for single pairs."""
-    pool = []
-    def grow(fixed):
-        c = complete(rng, fixed)
-        if c: pool.append((c, pairs(c)))
-        return c
-    for _ in range(3000): grow({})
-    seen = set().union(*(p for _, p in pool))
-    for a in NAMES:
-        for b in NAMES[NAMES.index(a) + 1:]:
+class Unset(Exception): pass
+class Partial(dict):
+    """Some axes of a config; a rule that asks for another one is undecided."""
+    def __missing__(self, name): raise Unset(name)
+
+
+# Every rule, and that an axis without a meaning keeps its default.
+ALWAYS = RULES + [lambda c, n=n, f=f: f(c) or c[n] == AXES[n][0] for n, f in ACTIVE.items()]
+WEIGHT = {rule: 1 for rule in ALWAYS + list(ACTIVE.values())}          # how often a rule ended a search: such ones come first
+
+
+class Enough(Exception): pass
+def search(c, rules, rng, budget):
+    """Values for all that the rules ask for, or None when there are none."""
+    budget[0] -= 1
+    if budget[0] < 0: raise Enough
+    undecided, left, weight = [], {}, {}
+    for rule in rules:
+        try:
+            if rule(c): continue
+        except Unset as e:
+            name = e.args[0]
+            undecided.append(rule)
+            weight[name] = weight.get(name, 0) + WEIGHT[rule]
+            left[name] = [v for v in left.get(name, AXES[name]) if may(rule, c, name, v)]
+            if left[name]: continue
+        WEIGHT[rule] += 1
+        return None
+    if not undecided: return c
+    name = min(left, key=lambda n: (len(left[n]) / weight[n], n))
+    for v in rng.sample(left[name], len(left[name])):
+        found = search(Partial(c, **{name: v}), undecided, rng, budget)
+        if found: return found
+    return None
+def may(rule, c, name, v):
+    try: return rule(Partial(c, **{name: v}))
+    except Unset: return True
+
+
+def solve(fixed, rng):
+    """A config with these values, each of them meaning something, that keeps all rules; None: there is none, for certain."""
+    budget = 60
+    while True:
+        try:
+            c = search(Partial(fixed), [ACTIVE[n] for n in fixed if n in ACTIVE] + ALWAYS, rng, [budget])
+            return c and {n: c[n] if n in c else rng.choice(AXES[n]) for n in NAMES}
+        except Enough: budget *= 2                         # again, with what was learnt about the rules
+
+
+def possible(rng):
+    """All pairs of values that some config has, decided by search, and how many no config can have."""
+    seen, never = set(), 0
+    for i, a in enumerate(NAMES):
+        for b in NAMES[i + 1:]:
             for v in AXES[a]:
                 for w in AXES[b]:
-                    if ((a, v), (b, w)) not in seen:       # rare, or impossible
-                        for _ in range(4):
-                            if grow({a: v, b: w}): break
-    todo = set().union(*(p for _, p in pool))
+                    if ((a, v), (b, w)) in seen: continue
+                    c = solve({a: v, b: w}, rng)
+                    if c: seen |= pairs(c)
+                    else: never += 1
+    return seen, never
+
+
+def row(rng, todo):
+    """A config around one missing pair, grown value by value by what it adds to the missing pairs."""
+    with_value = {}
+    for p, q in todo:
+        with_value.setdefault(p, set()).add(q)
+        with_value.setdefault(q, set()).add(p)
+    p = max(rng.sample(sorted(with_value, key=str), min(len(with_value), 12)), key=lambda l: len(with_value[l]))
+    q = rng.choice(sorted(with_value[p], key=str))
+    fixed = dict([p, q])
+    c = solve(fixed, rng)
+    while True:
+        have = set(fixed.items())
+        gains = sorted(((len(others & have), rng.random(), l) for l, others in with_value.items() if l[0] not in fixed and others & have), reverse=True)
+        for _, _, (n, v) in gains:
+            if c[n] == v and (n not in ACTIVE or ACTIVE[n](c)): break
+            d = solve({**fixed, n: v}, rng)
+            if d:
+                c = d
+                break
+        else: return c
+        fixed[n] = v
+
+
+def cover(rng, limit, tries):
+    seen, never = possible(rng)
+    todo = dict.fromkeys(sorted(seen, key=str))            # in an order of its own: a seed gives one array
     total, out = len(todo), []
     while todo and len(out) < limit:
-        c, p = max(rng.sample(pool, min(len(pool), 1500)), key=lambda row: len(row[1] & todo))
-        if len(p & todo) < 60:                             # the pool is used up: build a row around what is missing
-            wanted = sorted(rng.sample(sorted(todo, key=str), min(len(todo), 40)), key=str)
-            fixed = {}
-            for pair in wanted:
-                more = {**fixed, **dict(pair)}
-                if all(more[n] == v for n, v in fixed.items()) and complete(rng, more): fixed = more
-            d = complete(rng, fixed)
-            if d and len(pairs(d) & todo) > len(p & todo): c, p = d, pairs(d)
-        if p & todo:
-            out.append(c)
-            todo -= p
-    return out, total, len(todo)
+        c = max((row(rng, todo) for _ in range(tries)), key=lambda c: len(pairs(c) & todo.keys()))
+        out.append(c)
+        for pair in pairs(c): todo.pop(pair, None)
+    return out, total, len(todo), never
 
 
 def number(v): return repr(v) + ('f' if isinstance(v, float) else '')
@@ -197,16 +240,19 @@ def text(c):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--seed', type=int, default=1)
-    p.add_argument('--rows', type=int, default=128)
+    p.add_argument('--rows', type=int, default=200, help='at most')
+    p.add_argument('--tries', type=int, default=4, help='candidates for each row')
     p.add_argument('--files', type=int, default=8)
     p.add_argument('--out', default=os.path.dirname(os.path.abspath(__file__)))
     a = p.parse_args()
-    found, total, left = cover(random.Random(a.seed), a.rows)
-    print(f'{len(found)} configs, {total - left} of {total} pairs')
+    found, total, left, never = cover(random.Random(a.seed), a.rows, a.tries)
+    figures = f'{len(found)} configs, {"all" if left == 0 else f"{total - left} of"} {total} pairs of values that can stand together ({never} cannot)'
+    print(figures)
+    os.makedirs(a.out, exist_ok=True)
     for f in range(a.files):
         mine = list(enumerate(found))[f::a.files]
         with open(os.path.join(a.out, f'configs_{f}.hpp'), 'w') as out:
-            out.write(f'// Written by cover.py --seed {a.seed} --rows {a.rows}: {len(found)} configs, {total - left} of {total} pairs of values.\n#pragma once\n#include "compiled.hpp"\n\nnamespace cases {{\n\n')
+            out.write(f'// Written by cover.py --seed {a.seed}: {figures}.\n#pragma once\n#include <random/compiled.hpp>\n\nnamespace cases {{\n\n')
             for i, c in mine: out.write(f'inline constexpr ct::Config config_{i}{{{text(c)}}};\n')
             out.write(f'\ninline void add_{f}(std::vector<std::unique_ptr<Subject>>& to) {{\n')
             for i, c in mine:
@@ -214,7 +260,7 @@ def main():
                 out.write(f'  to[{i}].reset(new Compiled<config_{i}{stored}>);\n')
             out.write('}\n\n}\n')
     with open(os.path.join(a.out, 'configs.hpp'), 'w') as out:
-        out.write(f'// Written by cover.py --seed {a.seed} --rows {a.rows}.\n#pragma once\n#include "../cases.hpp"\n\nnamespace cases {{\n\ninline constexpr std::size_t configs = {len(found)};\nusing Subjects = std::vector<std::unique_ptr<Subject>>;\n')
+        out.write(f'// Written by cover.py --seed {a.seed}: {figures}.\n#pragma once\n#include <cases.hpp>\n\nnamespace cases {{\n\ninline constexpr std::size_t configs = {len(found)};\nusing Subjects = std::vector<std::unique_ptr<Subject>>;\n')
         for f in range(a.files): out.write(f'void compile_{f}(Subjects& to);\n')
         out.write('inline void compile_all(Subjects& to) {\n')
         for f in range(a.files): out.write(f'  compile_{f}(to);\n')

@@ -12,7 +12,7 @@ struct Maker {
   ct::Config const& c;
   Trace trace;
   bool whole() const { return trace == Trace::integers; }
-  double draw(double size) { return whole() ? (random.one_in(3) ? random.below(5) - 2 : 0) : size * random.normal(); }
+  double draw(double size) { return trace == Trace::negative_zero && random.one_in(4) ? -0. : whole() ? (random.one_in(3) ? random.below(5) - 2 : 0) : size * random.normal(); }
   std::vector<float> vector(std::int64_t n, double size, double centre = 0) {
     std::vector<float> v;
     for (std::int64_t i = 0; i < n; ++i) v.push_back(static_cast<float>(centre + draw(size)));
@@ -37,7 +37,8 @@ struct Maker {
 };
 
 // What a trace wants of expert e, as a logit; `place` runs from 0 to 1 over the tokens.
-double wish(Trace trace, int e, int n, double place) {
+double wish(Trace trace, int e, int n, double place, std::int64_t token) {
+  if (trace == Trace::new_expert) return token % n == e ? 12 : 0;
   if (trace == Trace::zipf) return -1.5 * std::log(e + 1.);
   if (trace == Trace::one_expert) return e == n - 1 ? 12 : 0;
   if (trace == Trace::sorted) return 8 * (2 * place - e / static_cast<double>(n)) * e / static_cast<double>(n);   // a parabola around place
@@ -56,7 +57,8 @@ Tensors make_tensors(Subject const& of, Case const& k) {
     double* const to = router.data() + e * h;
     if (k.trace == Trace::ties)                                          // experts e and e + 3 cannot be told apart
       for (std::int64_t i = 0; i < h; ++i) to[i] = e >= 3 ? router[static_cast<std::size_t>((e % 3) * h + i)] : std::nearbyint(to[i] * 2);
-    to[0] += wish(k.trace, static_cast<int>(e), static_cast<int>(n), 0);
+    if (k.trace == Trace::new_expert) to[e % h] += 8;                    // meets the column that token e has
+    else to[0] += wish(k.trace, static_cast<int>(e), static_cast<int>(n), 0, 0);
     if (k.trace == Trace::sorted && h > 1) to[1] += 16 * static_cast<double>(e) / static_cast<double>(n);
   }
   t.router = make.stored(c.router.weights, n, h, router);
@@ -107,6 +109,7 @@ Feed make_feed(Subject const& of, Case const& k) {
         double v = make.draw(1);
         if (k.trace == Trace::ties) v = random.below(5) - 2;
         if (i == 0 && (k.trace == Trace::zipf || k.trace == Trace::one_expert || k.trace == Trace::sorted)) v = 1;
+        if (k.trace == Trace::new_expert && i == t % h) v = 4;
         if (i == 1 && k.trace == Trace::sorted) v = static_cast<double>(t) / static_cast<double>(n);
         if (k.trace == Trace::denormal) v *= c.dtype == ct::DType::fp16 ? 0x1p-20 : 0x1p-135;
         if (odd && k.trace == Trace::nan_rows && (i == at || random.one_in(4))) v = std::nan("");
@@ -121,7 +124,7 @@ Feed make_feed(Subject const& of, Case const& k) {
   if (c.router.input == ct::RouterInput::logits)
     for (std::int64_t t = 0; t < n; ++t)
       for (std::int64_t e = 0; e < columns; ++e) {
-        double v = 2 * make.draw(1) + wish(k.trace, static_cast<int>(e), static_cast<int>(columns), static_cast<double>(t) / static_cast<double>(n));
+        double v = 2 * make.draw(1) + wish(k.trace, static_cast<int>(e), static_cast<int>(columns), static_cast<double>(t) / static_cast<double>(n), t);
         bool const odd = random.one_in(4);
         if (k.trace == Trace::ties) v = random.one_in(2) ? 1 : 2;
         if (k.trace == Trace::denormal) v *= 0x1p-140;
@@ -134,6 +137,7 @@ Feed make_feed(Subject const& of, Case const& k) {
     int const e = ct::candidates(c);
     if (k.trace == Trace::one_expert) return e - 1;
     if (k.trace == Trace::sorted) return static_cast<int>((t * e / n + s) % e);
+    if (k.trace == Trace::new_expert) return static_cast<int>((t + s) % e);
     if (k.trace == Trace::zipf) return static_cast<int>(std::pow(e + 1., random.uniform())) - 1;
     return random.one_in(8) ? -1 : random.below(e);                      // absent choices and repeated ones too
   };

@@ -3,7 +3,7 @@
 // between rows and poisoned memory; the exact workspace; the same bits again, on other threads and other vector units.
 #include <doctest/doctest.h>
 #include "check.hpp"
-#include "configs.hpp"
+#include <configs.hpp>
 
 namespace cases {
 

@@ -1,7 +1,7 @@
 // Combine on the GPU: a block per token sums the rows of its slots in fixed order, 16 bytes at a time; the way back from a
 // latent width; shared experts.
 #pragma once
-#include "../device/product.cuh"
+#include "../device/multiply.cuh"
 #include "../device/wide.cuh"
 #include "../dispatch/capacity.hpp"
 #include "../router/math.hpp"
@@ -202,7 +202,7 @@ struct Combine<C, Cuda> {
     if constexpr (C.shared.ffn > 0) require(shared.data != nullptr && shared.rows == n, "Combine: shared must be set, with as many rows as x", shared.rows, n, at);
     std::size_t const want = workspace_bytes(on, n);
     require(scratch.size() >= want, "Combine: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
-    (void)on.path(at);
+    Arch const path = on.path(at);
     Arena arena{scratch};
     Pieces const p = carve(arena, n);
     device::Reader<config> const weights{packed.data};
@@ -219,11 +219,12 @@ struct Combine<C, Cuda> {
     } else {
       run<1>(on, work, n, at);
     }
+    (void)path;
     if constexpr (C.expert.latent > 0) {
       using Store = device::StoreLatent<Combine>;
-      device::plain_product(on, device::Product<V, V, Store>{.a = p.z, .a_stride = Layout::latent_up.pitch(), .map = nullptr, .b = weights.template at<V>(l.latent_up_panels), .b_group = 0,
+      device::multiply(on, path, device::Product<V, V, Store>{.a = p.z, .a_stride = Layout::latent_up.pitch(), .map = nullptr, .b = weights.template at<V>(l.latent_up_panels), .b_group = 0,
                             .b_rows = Layout::latent_up.rows(), .b_pitch = Layout::latent_up.pitch(), .inputs = Layout::latent_up.inputs,
-                            .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = n}, .epilogue = {.y = y, .shared = shared, .mix = p.mix}}, at);
+                            .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = n}, .epilogue = {.y = y, .shared = shared, .mix = p.mix}}, n <= device::stream_tokens && !C.batch_invariant, at);
     }
   }
 

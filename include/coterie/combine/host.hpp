@@ -137,25 +137,34 @@ struct Combine<C, Host> {
   }
 
   std::string explain(Host const& on, std::int64_t) const {
-    return std::string(C.combine == Accumulate::model ? "experts in order, rounded to dtype at every step" : "slots in order, fp32 sums") + ", by token, " +
-           name(on.path() == Isa::portable ? Isa::portable : Isa::avx2);
+    std::string const up = C.expert.latent > 0 ? std::string("; then up to hidden by ") + name(on.path() == Isa::amx ? Isa::avx512 : on.path()) + " on " + name(C.dtype) +
+                                                 " panels, blocks of " + std::to_string(host::row_block) + " rows x 128 columns" : "";
+    return std::string(C.combine == Accumulate::model ? "experts in order, rounded to dtype at every step" : "slots in order, fp32 sums") + ", by token in blocks of " +
+           std::to_string(combine::column_chunk) + " columns, " + name(on.path() == Isa::portable ? Isa::portable : Isa::avx2) + up;
   }
 
   void operator()(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Batch<config> const& batch,
                   Rows<V const, width(C)> out, Rows<V const, C.hidden> shared, Rows<V, C.hidden> y, std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
+    Arguments arguments{"Combine", at};
+    arguments.tokens<config>(n);
     require(y.rows == n, "Combine: y must have as many rows as x", y.rows, n, at);
     if (n == 0) return;
     require(routing.expert.rows == n && routing.weight.rows == n, "Combine: routing must have as many rows as x", routing.expert.rows, n, at);
     require(batch.slot.rows == n, "Combine: batch.slot must have as many rows as x", batch.slot.rows, n, at);
-    require(routing.expert.data && routing.weight.data && batch.slot.data, "Combine: routing or batch is not set", 0, 1, at);
-    require(in.x.data && out.data && y.data, "Combine: x, out or y is not set", 0, 1, at);
+    arguments.reads("routing.expert", routing.expert, n), arguments.reads("routing.weight", routing.weight, n), arguments.reads("batch.slot", batch.slot, n);
+    arguments.reads("x", in.x, n), arguments.reads("out", out, out.rows);
+    if (!out.data)                                                       // no rows at all: legal where nothing was dispatched
+      for (std::int64_t t = 0; t < n; ++t)
+        for (int s = 0; s < slots(C); ++s) require(batch.slot[t][s] < 0, "Combine: out is not set", 0, 1, at);
     constexpr bool needs_weights = C.shared.mix == SharedMix::sigmoid_gate || C.shared.mix == SharedMix::coefficients || C.expert.latent > 0;
-    if constexpr (needs_weights) require(packed.data != nullptr, "Combine: packed weights are not set", 0, 1, at);
-    if constexpr (C.shared.ffn > 0) require(shared.rows == n, "Combine: shared must have as many rows as x", shared.rows, n, at);
-    if constexpr (C.shared.ffn > 0) require(shared.data != nullptr, "Combine: shared is not set", 0, 1, at);
-    std::size_t const want = workspace_bytes(on, n);
-    require(scratch.size() >= want, "Combine: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
+    if constexpr (needs_weights) arguments.packed(packed.data);
+    if constexpr (C.shared.ffn > 0) {
+      require(shared.rows == n, "Combine: shared must have as many rows as x", shared.rows, n, at);
+      arguments.reads("shared", shared, n);
+    }
+    arguments.writes("y", y, n);
+    arguments.scratch("scratch", scratch, workspace_bytes(on, n));
     Isa const path = on.path(at);
     host::Reader<config> const weights{packed};
     auto const& l = weights.layout;

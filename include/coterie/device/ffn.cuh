@@ -1,7 +1,7 @@
 // Gate, up, activation and down as two grouped products: what routed and shared experts have in common on the GPU.
 #pragma once
 #include "../experts/activation.hpp"
-#include "wgmma_product.cuh"
+#include "multiply.cuh"
 
 namespace coterie { inline namespace v0 { namespace device {
 
@@ -85,7 +85,14 @@ template <class Stage> struct FfnRows {
   std::int64_t gamma_stride = 0;
   int gamma_columns = 1;
 };
-template <class Stage> void ffn(Cuda const& on, Arch path, Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r, Where at) {
+// In words.
+template <class Stage> std::string explain_ffn(Cuda const& on, std::int64_t rows, std::int64_t groups, bool few) {
+  Arch const path = on.path();
+  return std::string(name(path)) + ": gate, up and activation, then down; " + explain_product<typename Stage::V, typename Stage::T>(path, rows, groups, few) + ", fp32 sums, for up to " +
+         std::to_string(rows) + " rows" + on.remark();
+}
+
+template <class Stage> void ffn(Cuda const& on, Arch path, Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r, bool few, Where at) {
   using V = typename Stage::V;
   using T = typename Stage::T;
   std::int64_t const pitch = w.down_shape.pitch();
@@ -93,9 +100,9 @@ template <class Stage> void ffn(Cuda const& on, Arch path, Groups const& groups,
                                   .up_bias = w.up_bias, .gamma = r.gamma, .gamma_stride = r.gamma_stride, .gamma_columns = r.gamma_columns};
   StoreRows<V> const rows{.to = r.out, .stride = r.out_stride, .columns = static_cast<int>(w.down_shape.outputs), .bias = w.down_bias};
   multiply(on, path, Product<V, T, StoreHidden<Stage>>{.a = r.a, .a_stride = r.a_stride, .map = r.map, .b = w.gate_up, .b_group = w.group, .b_rows = w.gate_up_shape.rows(),
-           .b_pitch = w.gate_up_shape.pitch(), .inputs = w.gate_up_shape.inputs, .groups = groups, .epilogue = hidden}, at);
+           .b_pitch = w.gate_up_shape.pitch(), .inputs = w.gate_up_shape.inputs, .groups = groups, .epilogue = hidden}, few, at);
   multiply(on, path, Product<V, T, StoreRows<V>>{.a = r.h, .a_stride = pitch, .map = nullptr, .b = w.down, .b_group = w.group, .b_rows = w.down_shape.rows(),
-           .b_pitch = w.down_shape.pitch(), .inputs = w.down_shape.inputs, .groups = groups, .epilogue = rows}, at);
+           .b_pitch = w.down_shape.pitch(), .inputs = w.down_shape.inputs, .groups = groups, .epilogue = rows}, few, at);
 }
 
 }}}

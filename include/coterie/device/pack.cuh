@@ -90,10 +90,10 @@ class PackSink {
     launch(floats_kernel<std::remove_const_t<From>>, elementwise(std::int64_t{rows} * M::inputs), on_.stream, where, at<float>(offset), a, std::int64_t{rows}, std::int64_t{M::inputs});
   }
   template <int K> void table(std::size_t offset, Rows<std::int32_t const, K> from, Where where) {
-    if (from.rows == 0) return;
-    std::size_t const row = K * sizeof(std::int32_t);
-    check(cudaMemcpy2DAsync(data_ + offset, row, from.data, static_cast<std::size_t>(from.stride) * sizeof(std::int32_t), row, static_cast<std::size_t>(from.rows),
-                            cudaMemcpyDefault, on_.stream), where);
+    constexpr std::size_t row = K * sizeof(std::int32_t);
+    bool const whole = from.stride == K;         // as loaders give it: one copy
+    for (std::int64_t r = 0; r < (whole ? from.rows > 0 : from.rows); ++r)
+      check(cudaMemcpyAsync(data_ + offset + static_cast<std::size_t>(r) * row, from[r], whole ? static_cast<std::size_t>(from.rows) * row : row, cudaMemcpyDefault, on_.stream), where);
   }
   template <class T> void value(std::size_t offset, T const& v, Where where) {
     check(cudaMemcpyAsync(data_ + offset, &v, sizeof v, cudaMemcpyDefault, on_.stream), where);

@@ -144,16 +144,4 @@ template <class P> void wgmma_product(Cuda const& on, P const& p, Where at) {
   else wgmma_product<WgmmaTile<V, 128, 256, 4>>(on, p, at);
 }
 
-// One product on the path asked for.
-template <class P> void multiply(Cuda const& on, Arch path, P const& p, Where at) {
-  if constexpr (has_mma<P>) {
-    if (path != Arch::plain) {
-      if (!wide_rows(p.a, p.a_stride)) fail("Cuda: rows of 16-bit values must be aligned to 16 bytes, with a stride that is a multiple of 8 (Arch::plain takes any)", at);
-      if (path == Arch::sm_90a) return wgmma_product(on, p, at);
-      return mma_product(on, p, at);
-    }
-  }
-  plain_product(on, p, at);
-}
-
 }}}

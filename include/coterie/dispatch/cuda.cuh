@@ -230,7 +230,6 @@ struct Dispatch<C, Cuda> {
   static constexpr bool enqueues_only = true;
   static constexpr int E = C.experts, S = slots(C), warps = device::sort_warps(E), threads = 32 * warps;
   using SortMemory = device::SortShared<warps, E>;
-  static_assert(E <= device::sort_experts, "coterie::Dispatch: the CUDA backend sorts at most 36864 experts");
   static constexpr bool drops = C.capacity.rounding != Rounding::none && C.router.select != Select::expert_choice;
   static constexpr std::int64_t one_block = 16384, most_blocks = 64;     // pairs that one block sorts in a few microseconds
 
@@ -255,6 +254,7 @@ struct Dispatch<C, Cuda> {
     require(batch.slot.rows == n, "Dispatch: batch.slot must have as many rows as routing", batch.slot.rows, n, at);
     require(in.sequence >= 0, "Dispatch: Inputs::sequence must not be negative", in.sequence, 0, at);
     (void)on.path(at);
+    require(E <= device::sort_experts, "Dispatch: more experts than the CUDA backend can sort by", E, device::sort_experts, at);
     if (n == 0) return check(cudaMemsetAsync(batch.begin, 0, (E + 1) * sizeof(std::int32_t), on.stream), at);
     std::size_t const want = workspace_bytes(on, n);
     require(scratch.size() >= want, "Dispatch: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);

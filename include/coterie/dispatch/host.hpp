@@ -23,17 +23,18 @@ struct Dispatch<C, Host> {
   void operator()(Host const& on, Inputs<config> const& in, Routing<config> const& routing, Batch<config> const& batch,
                   std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = routing.expert.rows;
-    require(n <= ((std::int64_t{1} << 31) - 1) / S, "Dispatch: tokens times slots must stay below 2^31", n, ((std::int64_t{1} << 31) - 1) / S, at);
-    require(batch.begin != nullptr, "Dispatch: batch.begin is not set", 0, 1, at);
+    Arguments arguments{"Dispatch", at};
+    arguments.tokens<config>(n);
     require(routing.weight.rows == n, "Dispatch: routing.weight must have as many rows as routing.expert", routing.weight.rows, n, at);
     require(batch.slot.rows == n, "Dispatch: batch.slot must have as many rows as routing", batch.slot.rows, n, at);
     require(in.sequence >= 0, "Dispatch: Inputs::sequence must not be negative", in.sequence, 0, at);
-    std::size_t const want = n ? workspace_bytes(on, n) : 0;
-    require(scratch.size() >= want, "Dispatch: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
+    arguments.writes("batch.begin", batch.begin, E + 1), arguments.writes("batch.slot", batch.slot, n);
+    arguments.reads("routing.expert", routing.expert, n);
+    if constexpr (route::Program<config>::deferred) arguments.writes("routing.weight", routing.weight, n);
+    else arguments.reads("routing.weight", routing.weight, n);
+    arguments.scratch("scratch", scratch, n ? workspace_bytes(on, n) : 0);
     for (int e = 0; e <= E; ++e) batch.begin[e] = 0;
     if (n == 0) return;
-    require(routing.expert.data && routing.weight.data, "Dispatch: routing is not set", 0, 1, at);
-    require(batch.token && batch.weight && batch.slot.data, "Dispatch: batch is not set", 0, 1, at);
     check(routing, at);
     mark(on, in, routing, batch, scratch);
     for (std::int64_t t = 0; t < n; ++t)
@@ -42,6 +43,7 @@ struct Dispatch<C, Host> {
     for (int e = 0; e < E; ++e) batch.begin[e + 1] += batch.begin[e];
     std::int64_t const rows = batch.begin[E], most = rows_bound(C, n);
     require(rows <= most, "Dispatch: more routed rows than the config allows", rows, most, at);
+    arguments.writes("batch.token", batch.token, rows), arguments.writes("batch.weight", batch.weight, rows);
     for (std::int64_t t = 0; t < n; ++t)                                 // begin[e] walks to begin[e + 1] ...
       for (int s = 0; s < S; ++s)
         if (batch.slot[t][s] >= 0) {

@@ -33,20 +33,22 @@ struct Experts<C, Host> {
   void operator()(Host const& on, Rows<V const, width(C)> x, PackedView<config, Host> packed, Batch<config> const& batch, Rows<V, width(C)> out,
                   std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const tokens = x.rows;
+    Arguments arguments{"Experts", at};
+    arguments.tokens<config>(tokens);
     if (tokens == 0) return;
     if constexpr (!host::computable<config>)
       fail(std::string("Experts: the host backend does not compute with ") + name(C.weights) + " expert weights yet", at);
-    require(packed.data != nullptr, "Experts: packed weights are not set", 0, 1, at);
+    arguments.packed(packed.data);
     require(packed.first_expert >= 0 && packed.experts >= 0 && packed.first_expert <= E - packed.experts, "Experts: the packed shard must lie within the config's experts",
             packed.first_expert + packed.experts, E, at);
-    std::size_t const want = workspace_bytes(on, tokens);
-    require(scratch.size() >= want, "Experts: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
-    require(batch.begin != nullptr, "Experts: batch.begin is not set", 0, 1, at);
-    if (batch.begin[E] == 0) return;
-    require(batch.token && (batch.weight || !weigh_input), "Experts: batch is not set", 0, 1, at);
-    require(x.data && out.data, "Experts: x or out is not set", 0, 1, at);
-    require(batch.begin[E] <= rows_bound(C, tokens), "Experts: the batch has more rows than x's tokens can have", batch.begin[E], rows_bound(C, tokens), at);
-    require(out.rows >= batch.begin[E], "Experts: out must have a row for every routed row", out.rows, batch.begin[E], at);
+    arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
+    arguments.reads("batch.begin", batch.begin, E + 1);
+    std::int64_t const routed = batch.begin[E];
+    if (routed == 0) return;
+    require(routed <= rows_bound(C, tokens), "Experts: the batch has more rows than x's tokens can have", routed, rows_bound(C, tokens), at);
+    require(out.rows >= routed, "Experts: out must have a row for every routed row", out.rows, routed, at);
+    arguments.reads("batch.token", batch.token, routed), arguments.reads("x", x, tokens), arguments.writes("out", out, routed);
+    if constexpr (weigh_input) arguments.reads("batch.weight", batch.weight, routed);
     Isa const path = on.path(at);
     Arena arena{scratch};
     Pieces const p = carve(arena, tokens);

@@ -1,6 +1,6 @@
 // Latent experts on the GPU: tokens enter the experts' own, narrower width.
 #pragma once
-#include "../device/product.cuh"
+#include "../device/multiply.cuh"
 
 namespace coterie { inline namespace v0 {
 
@@ -13,7 +13,9 @@ struct Latent<C, Cuda> {
 
   std::size_t workspace_bytes(Cuda const&, std::int64_t) const { return 0; }
 
-  std::string explain(Cuda const&, std::int64_t) const { return "plain product, fp32 sums"; }
+  std::string explain(Cuda const& on, std::int64_t tokens) const {
+    return device::explain_product<V, V>(C.hidden % 8 == 0 ? on.path() : Arch::plain, tokens, 1, tokens <= device::stream_tokens && !C.batch_invariant) + ", fp32 sums";
+  }
 
   // x[T,H] -> z[T,W]. The way back is part of combine.
   void operator()(Cuda const& on, Rows<V const, C.hidden> x, PackedView<config, Cuda> packed, Rows<V, width(C)> z, std::span<std::byte>, Where at = Where::here()) const {
@@ -23,12 +25,12 @@ struct Latent<C, Cuda> {
       require(packed.data != nullptr, "Latent: packed weights are not set", 0, 1, at);
       require(z.rows == tokens, "Latent: the output must have as many rows as x", z.rows, tokens, at);
       require(x.data && z.data, "Latent: x or the output is not set", 0, 1, at);
-      (void)on.path(at);
       device::Reader<config> const weights{packed.data};
       using Store = device::StoreRows<V>;
-      device::plain_product(on, device::Product<V, V, Store>{.a = x.data, .a_stride = x.stride, .map = nullptr, .b = weights.template at<V>(weights.layout.latent_down_panels), .b_group = 0,
+      Arch const path = C.hidden % 8 == 0 && device::wide_rows(x.data, x.stride) ? on.path(at) : Arch::plain;
+      device::multiply(on, path, device::Product<V, V, Store>{.a = x.data, .a_stride = x.stride, .map = nullptr, .b = weights.template at<V>(weights.layout.latent_down_panels), .b_group = 0,
                             .b_rows = Layout::latent_down.rows(), .b_pitch = Layout::latent_down.pitch(), .inputs = Layout::latent_down.inputs,
-                            .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = tokens}, .epilogue = {.to = z.data, .stride = z.stride, .columns = width(C)}}, at);
+                            .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = tokens}, .epilogue = {.to = z.data, .stride = z.stride, .columns = width(C)}}, tokens <= device::stream_tokens && !C.batch_invariant, at);
     } else {
       (void)on, (void)x, (void)packed, (void)z, (void)at;
     }

@@ -18,8 +18,9 @@ struct Latent<C, Host> {
     return arena.used();
   }
 
-  std::string explain(Host const& on, std::int64_t) const {
-    return std::string("product with ") + std::to_string(Layout::latent_down.panels()) + " panels by " + name(on.path() == Isa::amx ? Isa::avx512 : on.path());
+  std::string explain(Host const& on, std::int64_t tokens) const {
+    return std::string(name(on.path() == Isa::amx ? Isa::avx512 : on.path())) + " on " + name(C.dtype) + " panels, fp32 sums; one pass over " + std::to_string(Layout::latent_down.panels()) +
+           " panels; blocks of " + std::to_string(host::row_block) + " rows x 128 columns for " + std::to_string(tokens) + " rows";
   }
 
   // x[T,H] -> z[T,W]. The way back is part of combine.
@@ -27,12 +28,13 @@ struct Latent<C, Host> {
                   Where at = Where::here()) const {
     if constexpr (C.expert.latent > 0) {
       std::int64_t const tokens = x.rows;
-      if (tokens == 0) return;
-      require(packed.data != nullptr, "Latent: packed weights are not set", 0, 1, at);
+      Arguments arguments{"Latent", at};
+      arguments.tokens<config>(tokens);
       require(z.rows == tokens, "Latent: the output must have as many rows as x", z.rows, tokens, at);
-      require(x.data && z.data, "Latent: x or the output is not set", 0, 1, at);
-      std::size_t const want = workspace_bytes(on, tokens);
-      require(scratch.size() >= want, "Latent: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
+      if (tokens == 0) return;
+      arguments.packed(packed.data);
+      arguments.reads("x", x, tokens), arguments.writes("the output", z, tokens);
+      arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
       Arena arena{scratch};
       constexpr std::int64_t padded = Layout::latent_down.padded_inputs();
       float* const a = arena.take<float>(tokens * padded);

@@ -98,7 +98,7 @@ inline ExpertSlices slices(Layout layout, ExpertSlices of, int expert, std::int6
   return of;
 }
 
-template <Config C> class Loader {
+template <Config C, class B> class Loader {
  public:
   static constexpr Config config = C;
   static constexpr std::size_t E = C.experts, F = C.ffn, H = C.hidden, W = width(C), S = C.shared.ffn;
@@ -111,9 +111,9 @@ template <Config C> class Loader {
     }
   }
 
-  Packed<config, Host> run(Host const& on) {
+  Packed<config, B> run(B const& on) {
     TensorInfo const* const table = find(Part::table);
-    Packer<config, Host> packer{on, {}, table ? table->shape.front() : 0, at_};
+    Packer<config, B> packer{on, {}, table ? table_rows(*table) : 0, at_};
     pack_rest(packer);
     for (int e = 0; e < C.experts; ++e) {
       ExpertSlices of{{.tensor = find(Part::gate, e)}, {.tensor = find(Part::up, e)}, {.tensor = find(Part::down, e)}};
@@ -135,6 +135,8 @@ template <Config C> class Loader {
     std::size_t const place = layout_ == Layout::separate && expert >= 0 ? static_cast<std::size_t>(expert) : 0;
     return place < of_part.size() ? of_part[place] : nullptr;
   }
+  // Not the first dimension: leading ones of a file's shape mean nothing.
+  static std::int64_t table_rows(TensorInfo const& t) { return static_cast<std::int64_t>(t.bytes() * 8 / static_cast<std::uint64_t>(bits(t.dtype))) / C.top_k; }
   void report(std::uint64_t bytes) {
     done_ += bytes;
     if (progress_.call) progress_.call(progress_.context, done_, total_);
@@ -147,7 +149,7 @@ template <Config C> class Loader {
     return all;
   }
 
-  void pack_rest(Packer<config, Host>& packer) {
+  void pack_rest(Packer<config, B>& packer) {
     using Router = element_t<C.router.weights>;
     using Shared = element_t<C.shared.weights>;
     using Latent = element_t<C.dtype>;
@@ -163,7 +165,7 @@ template <Config C> class Loader {
     raw.latent.down.data = latent_down.data(), raw.latent.up.data = latent_up.data();
     if (TensorInfo const* const t = find(Part::table)) {
       table = read_table(files_, *t, candidates(C), at_);
-      raw.table = {table.data(), t->shape.front()};
+      raw.table = {table.data(), table_rows(*t)};
       report(t->bytes());
     }
     std::vector<float> const biases = read_biases(raw);
@@ -192,7 +194,7 @@ template <Config C> class Loader {
     return all;
   }
 
-  template <DType D> void pack_expert(Packer<config, Host>& packer, int e, ExpertSlices const& of) {
+  template <DType D> void pack_expert(Packer<config, B>& packer, int e, ExpertSlices const& of) {
     using T = element_t<D>;
     auto const view = [&](Slice const& s, std::vector<std::byte>& scratch, bool read) -> T const* {
       if (!s.tensor) return nullptr;
@@ -223,12 +225,14 @@ template <Config C> class Loader {
 
 }
 
-// Reads one layer. The Config must mean what the files mean (check()); types may differ: what is stored in another float
-// type is rounded to the Config's. Memory: the packed layer, one expert as stored, and the router and shared experts once.
-template <Config C> Packed<C, Host> load(Host const& on, Checkpoint const& from, int layer, Progress progress = {}, Where at = Where::here()) {
+// Reads one layer for the backend of `on`: Host, or Cuda where coterie/cuda.cuh is included. The Config must mean what the
+// files mean (check()); types may differ: what is stored in another float type is rounded to the Config's. Memory: the
+// packed layer, one expert as stored, and the router and shared experts once.
+template <Config C, class B>
+Packed<C, B> load(B const& on, Checkpoint const& from, int layer, Progress progress = {}, Where at = Where::here()) {
   check(C, from.config(layer, at), at);
   from.check_types(layer, at);
-  return io::Loader<C>(from, layer, progress, at).run(on);
+  return io::Loader<C, B>(from, layer, progress, at).run(on);
 }
 
 // A whole float tensor as fp32: for what tensors() lists as `outside`, which the caller applies.

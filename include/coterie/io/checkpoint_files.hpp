@@ -1,5 +1,7 @@
 // A model's folder: which family it is, what its layers are as Configs, and which tensor of its files goes where.
 #pragma once
+#include <algorithm>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -127,8 +129,8 @@ class Checkpoint {
   }
   int count(std::string_view field, Where at) const {
     auto found = text_.find(field, at);
-    if (!found) found = text_.find("num_hidden_layers", at);
-    if (!found) text_.reject("has no field " + io::printable(field), at);
+    if (!found || found->is_null()) found = text_.find("num_hidden_layers", at);
+    if (!found || found->is_null()) text_.reject("has no field " + io::printable(field), at);
     std::int64_t const n = found->kind() == JsonKind::array ? found->size() : found->integer(at);
     constexpr std::int64_t most = 1 << 14;                                     // is_moe() is asked of each for some errors
     if (n < 0 || n > most) found->reject("got " + std::to_string(n) + ", want a number of layers", at);
@@ -178,13 +180,18 @@ class Checkpoint {
     }
     return out.empty() ? "no layer of these files is" : out;
   }
-  // The tensor of this name. What a quantisation stores in its place (qweight, weight_packed) is refused by its type.
+  // The tensor of this name. What a quantisation stores in its place (qweight, weight_packed) is refused by its type, and
+  // so is what only has the name of MXFP4 blocks: config() says that such experts are blocks.
   TensorInfo const& tensor(Block const& b, std::string_view pattern, int expert, Where at) const {
     std::string const wanted = full(b, pattern, expert);
-    if (TensorInfo const* const found = files_.find(wanted)) return *found;
+    if (TensorInfo const* const found = files_.find(wanted)) {
+      if (wanted.ends_with("_blocks") && found->dtype != Stored::u8)
+        files_.reject(*found, " is stored as " + std::string(name(found->dtype)) + ", want U8, as MXFP4 blocks are", at);
+      return *found;
+    }
     std::string_view const stem = std::string_view(wanted).substr(0, wanted.size() - (wanted.ends_with(".weight") ? 7 : 0));
-    for (TensorInfo const* const t : files_.tensors())
-      if (t->name.size() > stem.size() && t->name.starts_with(stem) && (t->name[stem.size()] == '.' || t->name[stem.size()] == '_') && !io::dtype_of(t->dtype))
+    for (TensorInfo const* const t : files_.tensors(stem))
+      if (t->name.size() > stem.size() && (t->name[stem.size()] == '.' || t->name[stem.size()] == '_') && !io::dtype_of(t->dtype))
         io::refuse_type(files_, *t, at);
     return files_.at(wanted, at);
   }
@@ -221,14 +228,15 @@ class Checkpoint {
     for (std::size_t i = 0; same && i < got.size(); ++i) same = want[i] < 0 || got[i] == want[i];
     if (!same) files_.reject(t, ": shape: got " + io::shape_text(t.shape) + " (file), want " + io::shape_text(want) + " (config.json)", at);
   }
-  // A tensor of the block that has no place would be left out of the result.
+  // A tensor of the block that has no place would be left out of the result. Sorted: no number of tensors makes it slow.
   void refuse_others(Block const& b, std::vector<TensorPlace> const& all, Where at) const {
     if (family_->block.ends_with("{layer}.")) return;                          // the block is the whole layer
-    for (TensorInfo const* const t : files_.tensors()) {
-      if (!t->name.starts_with(b.at) || t->name.ends_with("_scales") || t->name.ends_with("_scale_inv")) continue;
-      bool placed = false;
-      for (TensorPlace const& p : all) placed |= p.tensor == t;
-      if (!placed) files_.reject(*t, " has no place in a layer of " + io::printable(model_type_), at);
+    std::vector<TensorInfo const*> placed;
+    for (TensorPlace const& p : all) placed.push_back(p.tensor);
+    std::sort(placed.begin(), placed.end(), std::less<>{});
+    for (TensorInfo const* const t : files_.tensors(b.at)) {
+      if (t->name.ends_with("_scales") || t->name.ends_with("_scale_inv")) continue;
+      if (!std::binary_search(placed.begin(), placed.end(), t, std::less<>{})) files_.reject(*t, " has no place in a layer of " + io::printable(model_type_), at);
     }
   }
 

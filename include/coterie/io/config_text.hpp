@@ -65,7 +65,8 @@ inline std::string describe(Config const& config) {
 
 // Throws Error unless a layer of config `want` computes what a checkpoint of config `got` means: the sentence names the
 // first field that differs. Types are free (a layer may compute in fp32 from a bf16 file), but for the router, whose
-// weights must not be narrower than the file's; noise for training is not in a checkpoint's meaning.
+// weights must not be narrower than the file's. Noise for training is not in a checkpoint's meaning and is free, but for
+// Noise::softplus: its W_noise is a weight, and no checkpoint holds one.
 inline void check(Config const& want, Config const& got, Where at = Where::here()) {
   auto const meaning = [](Config c) {
     c.dtype = c.weights = c.router.weights = c.shared.weights = DType::bf16;
@@ -78,6 +79,8 @@ inline void check(Config const& want, Config const& got, Where at = Where::here(
     if (in_file != in_config)
       fail("checkpoint: field " + io::path(group, field) + ": got " + io::text(in_file, false) + " (file), want " + io::text(in_config, false) + " (Config)", at);
   });
+  if (want.router.noise == Noise::softplus && got.router.noise != Noise::softplus)
+    fail("checkpoint: field router.noise: got " + io::text(got.router.noise, false) + " (file), want softplus (Config), whose W_noise no checkpoint holds", at);
   bool const holds = want.router.weights == got.router.weights || want.router.weights == DType::fp32;
   if (!holds)
     fail(std::string("checkpoint: field router.weights: got ") + name(got.router.weights) + " (file), want " + name(want.router.weights) +

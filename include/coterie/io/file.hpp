@@ -95,6 +95,11 @@ class File {
   std::uint64_t bytes_ = 0;
 };
 
+inline bool is_folder(std::string const& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 // The whole of a text file; throws Error, before it allocates, when there are more than `limit` bytes.
 inline std::string read_text(std::string const& path, std::uint64_t limit, Where at = Where::here()) {
   File const file(path, at);

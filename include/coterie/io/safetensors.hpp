@@ -91,12 +91,14 @@ class Safetensors {
 // All files of one checkpoint, open together, as if they were one.
 class ShardedSafetensors {
  public:
-  // `path` is a .safetensors file, an index (.json), or a folder that holds model.safetensors.index.json or else
-  // model.safetensors. Throws Error unless every shard is right and the index and the shards name the same tensors.
+  // `path` is a .safetensors file, an index (.json), or a folder of any name that holds model.safetensors.index.json or
+  // else model.safetensors. Throws Error unless every shard is right and the index and the shards name the same tensors.
   explicit ShardedSafetensors(std::string const& path, Where at = Where::here()) {
-    std::string const index = path.ends_with(".json") ? path : path + "/model.safetensors.index.json";
-    if (path.ends_with(".safetensors")) add(path, at);
-    else if (path.ends_with(".json") || ::access(index.c_str(), F_OK) == 0) open_index(index, at);
+    std::string const index = path + "/model.safetensors.index.json";
+    bool const folder = io::is_folder(path);
+    if (!folder && path.ends_with(".safetensors")) add(path, at);
+    else if (!folder && path.ends_with(".json")) open_index(path, at);
+    else if (::access(index.c_str(), F_OK) == 0) open_index(index, at);
     else add(path + "/model.safetensors", at);
     merge();
   }
@@ -112,9 +114,13 @@ class ShardedSafetensors {
   }
   // All tensors, sorted by name; valid as long as this object, also when it is moved.
   std::span<TensorInfo const* const> tensors() const { return all_; }
+  // Those whose names begin so.
+  std::span<TensorInfo const* const> tensors(std::string_view prefix) const {
+    auto const first = lower_bound(prefix);
+    return {first, std::partition_point(first, all_.end(), [=](TensorInfo const* t) { return t->name.starts_with(prefix); })};
+  }
   TensorInfo const* find(std::string_view name) const {
-    auto const place = std::lower_bound(all_.begin(), all_.end(), name,
-                                        [](TensorInfo const* t, std::string_view n) { return t->name < n; });
+    auto const place = lower_bound(name);
     return place != all_.end() && (*place)->name == name ? *place : nullptr;
   }
   TensorInfo const& at(std::string_view name, Where at = Where::here()) const {
@@ -173,6 +179,9 @@ class ShardedSafetensors {
       fail(source + ": tensor " + io::printable(t.name) + in + " is in the index with another file", at);
   }
 
+  std::vector<TensorInfo const*>::const_iterator lower_bound(std::string_view name) const {
+    return std::lower_bound(all_.begin(), all_.end(), name, [](TensorInfo const* t, std::string_view n) { return t->name < n; });
+  }
   void merge() {
     for (Safetensors const& f : files_) for (TensorInfo const& t : f.tensors()) all_.push_back(&t);
     std::sort(all_.begin(), all_.end(), [](TensorInfo const* a, TensorInfo const* b) { return a->name < b->name; });

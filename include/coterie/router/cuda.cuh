@@ -2,7 +2,7 @@
 // no warp takes on).
 #pragma once
 #include "../device/memory.cuh"
-#include "../device/product.cuh"
+#include "../device/multiply.cuh"
 #include "../dispatch/capacity.hpp"
 #include "warp.cuh"
 
@@ -153,6 +153,8 @@ struct Router<C, Cuda> {
   static constexpr bool learned = Layout::has_router, by_warp = route::WarpProgram<config>::suits;
   static constexpr bool jittered = C.router.noise == Noise::jitter;
 
+  static constexpr bool few(std::int64_t tokens) { return tokens <= device::stream_router_tokens && !C.batch_invariant; }
+
   std::size_t workspace_bytes(Cuda const&, std::int64_t tokens) const {
     Arena arena;
     carve(arena, tokens);
@@ -168,7 +170,8 @@ struct Router<C, Cuda> {
     require(to.expert.data && to.weight.data, "Router: routing is not set", 0, 1, at);
     if constexpr (shared_rows(C) > 0)
       require(to.shared.data && to.shared.rows == n, "Router: Routing::shared must be set, with as many rows as x", to.shared.rows, n, at);
-    (void)on.path(at);
+    Arch const path = on.path(at);
+    (void)path;
     if constexpr (C.router.input == RouterInput::given) {
       require(in.routing.expert.data && in.routing.weight.data && in.routing.expert.rows == n && in.routing.weight.rows == n,
               "Router: RouterInput::given needs Inputs::routing with as many rows as x", in.routing.expert.rows, n, at);
@@ -185,7 +188,7 @@ struct Router<C, Cuda> {
       }
       Arena arena{scratch};
       Pieces const p = carve(arena, n);
-      logits(on, in, packed, to, p, at);
+      logits(on, path, in, packed, to, p, at);
       device::Reader<config> const weights{packed.data};
       auto const& l = weights.layout;
       device::RouteWork<config> const work{.in = in, .to = to, .header = packed.data ? packed.data + l.header : nullptr, .select_bias = weights.floats(l.select_bias),
@@ -206,7 +209,7 @@ struct Router<C, Cuda> {
 
   std::string explain(Cuda const& on, std::int64_t tokens) const {
     if constexpr (C.router.input == RouterInput::given) return "the caller's own Routing";
-    return std::string(learned ? "logits by a plain product, fp32 sums" : C.router.input == RouterInput::logits ? "the caller's logits" : "no logits") +
+    return (learned ? "logits: " + device::explain_product<T, typename Layout::RouterT>(H % 8 == 0 ? on.path() : Arch::plain, tokens, 1, few(tokens)) + ", fp32 sums" : std::string(C.router.input == RouterInput::logits ? "the caller's logits" : "no logits")) +
            (by_warp ? "; a warp per token" : "; a thread per token") + ": top " + std::to_string(C.top_k) + " of " + std::to_string(candidates(C)) + " for " + std::to_string(tokens) +
            " tokens" + on.remark();
   }
@@ -233,8 +236,9 @@ struct Router<C, Cuda> {
   }
 
   // z[T,N], with bias, in the precision the config asks for; copied to Routing::logits if the caller wants them.
-  static void logits(Cuda const& on, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& to, Pieces const& p, Where at) {
+  static void logits(Cuda const& on, Arch path, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& to, Pieces const& p, Where at) {
     std::int64_t const n = in.x.rows;
+    (void)path;
     constexpr bool round = C.router.precision != Precision::fp32 && bits(C.router.weights) <= bits(C.dtype);
     device::Reader<config> const weights{packed.data};
     float const* const bias = C.router.bias ? weights.floats(weights.layout.router_bias) : nullptr;
@@ -249,9 +253,10 @@ struct Router<C, Cuda> {
       using Store = device::StoreRows<float, std::conditional_t<round, T, float>>;
       auto const multiply = [&](auto const* a, std::int64_t stride, std::size_t panels, float const* add, float* z) {
         using A = std::remove_cv_t<std::remove_pointer_t<decltype(a)>>;
-        device::plain_product(on, device::Product<A, typename Layout::RouterT, Store>{.a = a, .a_stride = stride, .map = nullptr, .b = weights.template at<typename Layout::RouterT>(panels), .b_group = 0,
+        bool const wide = H % 8 == 0 && device::wide_rows(a, stride);
+        device::multiply(on, wide ? path : Arch::plain, device::Product<A, typename Layout::RouterT, Store>{.a = a, .a_stride = stride, .map = nullptr, .b = weights.template at<typename Layout::RouterT>(panels), .b_group = 0,
                               .b_rows = Layout::router.rows(), .b_pitch = Layout::router.pitch(), .inputs = H, .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = n},
-                              .epilogue = {.to = z, .stride = N, .columns = N, .bias = add}}, at);
+                              .epilogue = {.to = z, .stride = N, .columns = N, .bias = add}}, few(n), at);
       };
       bool const noisy = in.seed != 0;
       if (jittered && noisy) {

@@ -56,6 +56,7 @@ struct Router<C, Host> {
   static constexpr int E = C.experts, N = logit_columns(C), H = C.hidden;
   using T = element_t<C.dtype>;
   using Layout = host::PackedLayout<config>;
+  static constexpr bool has_logits = C.router.input != RouterInput::token_ids && C.router.input != RouterInput::given;
 
   std::size_t workspace_bytes(Host const&, std::int64_t tokens) const {
     Arena arena;
@@ -66,12 +67,22 @@ struct Router<C, Host> {
   void operator()(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& to,
                   std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
+    Arguments arguments{"Router", at};
+    arguments.tokens<config>(n);
     require(to.expert.rows == n, "Router: routing.expert must have as many rows as x", to.expert.rows, n, at);
     require(to.weight.rows == n, "Router: routing.weight must have as many rows as x", to.weight.rows, n, at);
     if (n == 0) return;
-    require(to.expert.data && to.weight.data, "Router: routing is not set", 0, 1, at);
-    if constexpr (shared_rows(C) > 0)
-      require(to.shared.data && to.shared.rows == n, "Router: Routing::shared must be set, with as many rows as x", to.shared.rows, n, at);
+    arguments.writes("routing.expert", to.expert, n), arguments.writes("routing.weight", to.weight, n);
+    if constexpr (shared_rows(C) > 0) {
+      require(to.shared.rows == n, "Router: routing.shared must have as many rows as x", to.shared.rows, n, at);
+      arguments.writes("routing.shared", to.shared, n);
+    }
+    if (has_logits && to.logits.data) {
+      require(to.logits.rows == n, "Router: routing.logits must have as many rows as x", to.logits.rows, n, at);
+      arguments.writes("routing.logits", to.logits, n);
+    }
+    if constexpr (C.router.input == RouterInput::hidden) arguments.reads("x", in.x, n);
+    router_reads<config>(arguments, in, to);
     if constexpr (C.router.input == RouterInput::given) {
       require(in.routing.expert.data && in.routing.weight.data && in.routing.expert.rows == n && in.routing.weight.rows == n,
               "Router: RouterInput::given needs Inputs::routing with as many rows as x", in.routing.expert.rows, n, at);
@@ -81,10 +92,8 @@ struct Router<C, Host> {
           to.weight[t][s] = in.routing.weight[t][s];
         }
     } else {
-      std::size_t const want = workspace_bytes(on, n);
-      require(scratch.size() >= want, "Router: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
-      if constexpr (Layout::has_router || C.router.bias || C.router.select_bias || C.router.expert_scale || C.router.select == Select::table)
-        require(packed.data != nullptr, "Router: packed weights are not set", 0, 1, at);
+      arguments.scratch("scratch", scratch, workspace_bytes(on, n));
+      if constexpr (Layout::has_router || C.router.bias || C.router.select_bias || C.router.expert_scale || C.router.select == Select::table) arguments.packed(packed.data);
       Isa const path = on.path(at);
       Arena arena{scratch};
       Pieces const p = carve(arena, n);
@@ -107,9 +116,9 @@ struct Router<C, Host> {
 
   std::string explain(Host const& on, std::int64_t tokens) const {
     if constexpr (C.router.input == RouterInput::given) return "the caller's own Routing";
-    std::string const logits = Layout::has_router ? std::string("logits by ") + name(on.path() == Isa::amx ? Isa::avx512 : on.path()) + " on " + name(C.router.weights) + " panels, fp32 sums"
+    std::string const logits = Layout::has_router ? std::string("logits by ") + name(on.path() == Isa::amx ? Isa::avx512 : on.path()) + " on " + name(C.router.weights) + " panels, fp32 sums, blocks of " + std::to_string(host::row_block) + " rows x 128 columns"
                                                   : std::string(C.router.input == RouterInput::logits ? "the caller's logits" : "no logits");
-    return logits + "; then token by token: top " + std::to_string(C.top_k) + " of " + std::to_string(candidates(C)) + " for " + std::to_string(tokens) + " tokens";
+    return logits + "; then token by token, " + name(on.path() == Isa::portable ? Isa::portable : Isa::avx2) + ": top " + std::to_string(C.top_k) + " of " + std::to_string(candidates(C)) + " for " + std::to_string(tokens) + " tokens";
   }
 
  private:
@@ -168,8 +177,7 @@ struct Router<C, Host> {
     } else if constexpr (C.router.input != RouterInput::token_ids) {
       auto const x = C.router.input == RouterInput::separate ? in.router_x : in.x;
       if constexpr (C.router.input == RouterInput::separate)
-        require(x.rows == n, "Router: RouterInput::separate needs Inputs::router_x with as many rows as x", x.rows, n, at);
-      require(x.data != nullptr, "Router: what the router reads is not set", 0, 1, at);
+        require(x.data && x.rows == n, "Router: RouterInput::separate needs Inputs::router_x with as many rows as x", x.rows, n, at);
       constexpr std::int64_t padded = Layout::router.padded_inputs();
       host::for_chunks(*on.pool, n, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
         for (std::int64_t t = first; t < last; ++t) {
@@ -186,11 +194,9 @@ struct Router<C, Host> {
       multiply(weights.layout.router_panels, bias, p.z);
       if (C.router.noise == Noise::softplus && in.seed) multiply(weights.layout.noise_panels, nullptr, p.noise);
     }
-    if (C.router.input != RouterInput::token_ids && to.logits.data) {
-      require(to.logits.rows == n, "Router: Routing::logits must have as many rows as x", to.logits.rows, n, at);
+    if (has_logits && to.logits.data)
       for (std::int64_t t = 0; t < n; ++t)
         for (int e = 0; e < N; ++e) to.logits[t][e] = p.z[t * N + e];
-    }
   }
 
   // Expert choice: each expert takes the tokens of a group that score it highest.
