@@ -148,20 +148,20 @@ template <Config C, class B> struct pick_stages<void, C, B> {
 
 // What each stage must be callable with; scratch is at least its workspace_bytes(on, tokens).
 template <class S, Config C, class B>
-concept IsRouter = requires(S const s, B const& on, Inputs<C> const& in, PackedView<C, B> packed, Routing<C> routing, std::span<std::byte> scratch) {
+concept IsRouter = requires(S const s, B const& on, Inputs<C> const& in, PackedView<C, B> const& packed, Routing<C> const& routing, std::span<std::byte> scratch) {
   s(on, in, packed, routing, scratch);
 };
 template <class S, Config C, class B>
-concept IsDispatch = requires(S const s, B const& on, Inputs<C> const& in, Routing<C> routing, Batch<C> batch, std::span<std::byte> scratch) {
+concept IsDispatch = requires(S const s, B const& on, Inputs<C> const& in, Routing<C> const& routing, Batch<C> const& batch, std::span<std::byte> scratch) {
   s(on, in, routing, batch, scratch);
 };
 template <class S, Config C, class B>
-concept IsExperts = requires(S const s, B const& on, Rows<element_t<C.dtype> const, width(C)> x, PackedView<C, B> packed, Batch<C> batch,
+concept IsExperts = requires(S const s, B const& on, Rows<element_t<C.dtype> const, width(C)> x, PackedView<C, B> const& packed, Batch<C> const& batch,
                              Rows<element_t<C.dtype>, width(C)> out, std::span<std::byte> scratch) {
   s(on, x, packed, batch, out, scratch);
 };
 template <class S, Config C, class B>
-concept IsCombine = requires(S const s, B const& on, Inputs<C> const& in, PackedView<C, B> packed, Routing<C> routing, Batch<C> batch,
+concept IsCombine = requires(S const s, B const& on, Inputs<C> const& in, PackedView<C, B> const& packed, Routing<C> const& routing, Batch<C> const& batch,
                              Rows<element_t<C.dtype> const, width(C)> out, Rows<element_t<C.dtype> const, C.hidden> shared,
                              Rows<element_t<C.dtype>, C.hidden> y, std::span<std::byte> scratch) {
   s(on, in, packed, routing, batch, out, shared, y, scratch);
@@ -170,7 +170,10 @@ concept IsCombine = requires(S const s, B const& on, Inputs<C> const& in, Packed
 // Bytes a stage needs; a user's stage that declares none needs none.
 template <class S, class B> std::size_t scratch_bytes(S const& stage, B const& on, std::int64_t tokens) {
   if constexpr (requires { stage.workspace_bytes(on, tokens); }) return stage.workspace_bytes(on, tokens);
-  else return 0;
+  else {
+    static_assert(!requires { &S::workspace_bytes; }, "coterie: a stage's workspace_bytes must be callable as workspace_bytes(backend, tokens) on a const stage");
+    return 0;
+  }
 }
 
 }}
