@@ -21,7 +21,6 @@ class NotedSink : public coterie::host::PackSink {
   using Where = coterie::Where;
 
  public:
-  static constexpr char const* backend = "noted";
   NotedSink(Noted const& on, std::span<std::byte> memory, std::size_t bytes, Where at) : Base(on.host, memory, bytes, at), pieces_(*on.pieces) {}
   template <class T, class M> void matrices(std::size_t offset, Shape shape, M const& first, M const& second, Where at) {
     note(offset, static_cast<std::size_t>(shape.elements()) * sizeof(T)), Base::matrices<T>(offset, shape, first, second, at);

@@ -14,6 +14,8 @@ using namespace copies;
 namespace {
 
 constexpr Config mixtral{.experts = 8, .top_k = 2, .hidden = 128, .ffn = 256};
+constexpr Config by_table{.experts = 12, .top_k = 3, .hidden = 40, .ffn = 22, .router = presets::deepseek_v4_flash_hash.router,
+                          .expert = {.act = Act::silu_mul_clamp_before, .limit = 2}, .shared = {.ffn = 22}};
 template <class Change> constexpr Config changed(Config c, Change const& change) {
   change(c);
   return c;
@@ -202,8 +204,6 @@ TEST_CASE("a table of experts that names one too many is refused") {
 }
 
 TEST_CASE("ones before a table's shape are no rows of it") {
-  constexpr Config by_table{.experts = 12, .top_k = 3, .hidden = 40, .ffn = 22, .router = presets::deepseek_v4_flash_hash.router,
-                            .expert = {.act = Act::silu_mul_clamp_before, .limit = 2}, .shared = {.ffn = 22}};
   auto const table = [](std::string const& folder) {
     auto const packed = load<by_table>(Host{.threads = 1}, Checkpoint{folder}, 0);
     host::Reader<by_table> const layer{packed.view()};

@@ -1,0 +1,97 @@
+// Many schedules of one test, every synchronisation left out once, every runtime call made to fail once.
+#pragma once
+#include <exception>
+#include <type_traits>
+#include "simt.hpp"
+
+namespace simt {
+
+// Schedule i: the orders, the landings, one or two or three blocks at a time, some with a change of thread in the middle of everything.
+inline void use_schedule(int i) {
+  Config& c = config();
+  c.seed = static_cast<std::uint64_t>(i) + 1;
+  c.order = static_cast<Order>(i % 3);
+  c.landing = static_cast<Landing>(i / 3 % 3);
+  c.resident = 1 + i % 4;
+  c.preempt = i % 4 == 3 ? 50 : 0;
+}
+
+// Runs f once, as configured: what was found, or what f says. f returns a bool (right?), a string (what is wrong), or nothing.
+template <class F> std::string failure_of(F&& f) {
+  clear_findings();
+  std::string wrong;
+  try {
+    if constexpr (std::is_void_v<std::invoke_result_t<F&>>) f();
+    else if constexpr (std::is_same_v<std::invoke_result_t<F&>, bool>) wrong = f() ? "" : "wrong result";
+    else wrong = f();
+  } catch (std::exception const& e) {
+    wrong = e.what();
+  }
+  if (!findings().empty()) wrong = findings()[0];
+  clear_findings();
+  return wrong;
+}
+
+// The first failure of f under `schedules` schedules (18: every order with every landing, twice), with the number that repeats it;
+// empty when it survives all. The device and what is deleted stay as configured.
+template <class F> std::string survives(int schedules, F&& f) {
+  Config const before = config();
+  std::string failure;
+  for (int i = 0; i < schedules && failure.empty(); ++i) {
+    use_schedule(i);
+    failure = failure_of(f);
+    if (!failure.empty()) failure += " (schedule " + std::to_string(i) + ")";
+  }
+  config() = before;
+  return failure;
+}
+
+// Leaves out each COTERIE_SYNC that f's kernels run through, one at a time; the names of those that nothing noticed.
+template <class F> std::vector<std::string> unnoticed(int schedules, F&& f) {
+  Config const before = config();
+  clear_syncs();
+  if (std::string const failure = failure_of(f); !failure.empty()) return {"nothing deleted, and yet: " + failure};
+  std::vector<std::string> survivors;
+  for (std::string const& name : syncs()) {
+    config().deleted = name;
+    if (survives(schedules, f).empty()) survivors.push_back(name);
+  }
+  config() = before;
+  return survivors;
+}
+
+// Lets each runtime call that f makes fail once. f must throw, and must hold nothing of the runtime afterwards that it did not before.
+// What went wrong first; empty: nothing.
+template <class F> std::string survives_failing_calls(F&& f, cudaError_t code = cudaErrorMemoryAllocation) {
+  Config const before = config();
+  Live const held = live();
+  clear_findings();
+  clear_calls();
+  f();
+  std::vector<std::string> const names = calls();
+  std::string failure;
+  if (live() != held) failure = "leaks without any failure";
+  for (std::size_t i = 0; i < names.size() && failure.empty(); ++i) {
+    clear_calls();
+    config().fail_call = static_cast<int>(i) + 1;
+    config().fail_code = code;
+    bool threw = false;
+    try {
+      f();
+    } catch (std::exception const&) {
+      threw = true;
+    }
+    config().fail_call = 0;
+    std::string const which = "call " + std::to_string(i + 1) + " (" + names[i] + ")";
+    bool const release = names[i].find("Free") != std::string::npos || names[i].find("Destroy") != std::string::npos;
+    if (!threw && !release) failure = which + " failed, and nothing was thrown";
+    else if (live() != held) failure = which + " failed, and something leaked";
+    else if (!findings().empty()) failure = which + " failed, and then: " + findings()[0];
+    clear_findings();
+  }
+  config() = before;
+  clear_calls();
+  return failure;
+}
+
+}

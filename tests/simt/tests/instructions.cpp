@@ -1,0 +1,243 @@
+// Every wrapper against the element map of the PTX manual, written out a second time and differently.
+#include <doctest/doctest.h>
+#include <cstring>
+#include "../array.hpp"
+#include "../schedules.hpp"
+#include "hopper.cuh"
+#include "instructions.cuh"
+#include "maps.hpp"
+#include "numbers.hpp"
+
+namespace {
+using namespace coterie;
+using simt::Array;
+using samples::MapShape;
+constexpr Launch one_warp{.grid = 1, .block = 32};
+constexpr auto at = [](Where w = Where::here()) { return w; };
+std::size_t z(int i) { return static_cast<std::size_t>(i); }
+
+template <samples::Matrices How> std::vector<std::uint32_t> ldmatrix() {
+  std::vector<std::uint16_t> in(256);
+  for (int i = 0; i < 256; ++i) in[z(i)] = static_cast<std::uint16_t>(i);  // matrix, row, column in base 8
+  Array<std::uint16_t> tile(in);
+  Array<std::uint32_t> out(128);
+  launch(samples::ldmatrix_kernel<How>, one_warp, nullptr, at(), tile.data(), out.data());
+  return out.get();
+}
+TEST_CASE("instructions: ldmatrix") {
+  auto const plain = ldmatrix<samples::Matrices::x4>(), transposed = ldmatrix<samples::Matrices::x4_transposed>(), two = ldmatrix<samples::Matrices::x2>();
+  for (int lane = 0; lane < 32; ++lane)
+    for (int m = 0; m < 4; ++m) {
+      unsigned const row = static_cast<unsigned>(lane) / 4, column = static_cast<unsigned>(lane) % 4 * 2, base = static_cast<unsigned>(m) * 64;
+      CHECK(plain[z(lane * 4 + m)] == ((base + row * 8 + column) | (base + row * 8 + column + 1) << 16));
+      CHECK(transposed[z(lane * 4 + m)] == ((base + column * 8 + row) | (base + (column + 1) * 8 + row) << 16));
+      if (m < 2) CHECK(two[z(lane * 4 + m)] == plain[z(lane * 4 + m)]);
+    }
+}
+TEST_CASE("instructions: stmatrix undoes ldmatrix") {
+  Array<std::uint32_t> registers(ldmatrix<samples::Matrices::x4>());
+  Array<std::uint16_t> out(256);
+  launch(samples::stmatrix_kernel, one_warp, nullptr, at(), registers.data(), out.data());
+  auto const got = out.get();
+  for (int i = 0; i < 256; ++i) CHECK(got[z(i)] == i);
+}
+
+template <class T> void check_mma() {
+  // Every pair (row, k), (k, column) alone: the product must appear in that element and nowhere else.
+  for (int row = 0; row < 16; row += 3)
+    for (int k = 0; k < 16; ++k)
+      for (int column = 0; column < 8; column += 2) {
+        std::vector<std::uint32_t> a(128), b(64);
+        std::vector<float> d(128, 1.f);
+        auto const put = [](std::vector<std::uint32_t>& v, int lane, int registers, int index, bool high, float value) {
+          v[z(lane * registers + index)] |= std::uint32_t{from_float<T>(value).bits} << (high ? 16 : 0);
+        };
+        put(a, row % 8 * 4 + k % 8 / 2, 4, row / 8 + k / 8 * 2, k % 2, 3.f);
+        put(b, column * 4 + k % 8 / 2, 2, k / 8, k % 2, -2.5f);
+        Array<std::uint32_t> da(a), db(b);
+        Array<float> dd(d);
+        launch(samples::mma_kernel<T>, one_warp, nullptr, at(), da.data(), db.data(), dd.data());
+        d[z((row % 8 * 4 + column / 2) * 4 + row / 8 * 2 + column % 2)] -= 7.5f;
+        CHECK(dd.get() == d);
+      }
+}
+TEST_CASE("instructions: mma.sync") {
+  check_mma<bf16>();
+  check_mma<fp16>();
+}
+
+template <class T, int N> bool products() {
+  auto const a = samples::integers<T>(64 * 64, 3), b = samples::integers<T>(N * 64, 4);
+  Array<T> da(a), db(b);
+  Array<float> c(64 * N);
+  launch(samples::fill_kernel<T, N>, Launch{.grid = 1, .block = 128, .shared = sizeof(samples::FillShared<T, N>)}, nullptr, at(), da.data(), db.data(), c.data());
+  return c.get() == samples::product(a, b, 64, N, 64);
+}
+TEST_CASE_TEMPLATE("instructions: wgmma of every width", T, bf16, fp16) {
+  CHECK(products<T, 8>());
+  CHECK(products<T, 16>());
+  CHECK(products<T, 32>());
+  CHECK(products<T, 64>());
+  CHECK(products<T, 128>());
+  CHECK(products<T, 192>());
+  CHECK(products<T, 256>());
+}
+
+template <class T> void check_conversions(std::vector<float> in) {
+  in.resize((in.size() + 127) / 128 * 128, 0.f);
+  Array<float> from(in);
+  Array<std::uint32_t> packed(in.size() / 2);
+  Array<float2> back(in.size() / 2);
+  launch(samples::convert_kernel<T>, Launch{.grid = static_cast<unsigned>(in.size() / 128), .block = 64}, nullptr, at(), from.data(), packed.data(), back.data());
+  auto const p = packed.get();
+  auto const f = back.get();
+  int wrong = 0;
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    auto const bits = static_cast<std::uint16_t>(p[i / 2] >> i % 2 * 16);
+    float const got = i % 2 ? f[i / 2].y : f[i / 2].x, want = rounded<T>(in[i]);
+    wrong += std::isnan(in[i]) ? !std::isnan(to_float(T{bits})) || !std::isnan(got) : bits != from_float<T>(in[i]).bits || got != want;
+  }
+  CHECK(wrong == 0);
+}
+TEST_CASE_TEMPLATE("instructions: pack2 and unpack2", T, bf16, fp16) {
+  std::vector<float> in{0.f, -0.f, NAN, -NAN, INFINITY, -INFINITY, 1e38f, -3.4e38f, 65519.f, 65520.f, 1e-8f, 5.9604645e-8f, 2.9802322e-8f, 1e-40f};
+  for (unsigned i = 0; i < 65536; i += 7)        // numbers, halfway between numbers, and beside halfway
+    for (unsigned low : {0u, 0x7fffu, 0x8000u, 0x8001u}) in.push_back(coterie::bit_cast<float>(i << 16 | low));
+  for (unsigned i = 0; i < 65536; i += 5) in.push_back(to_float(fp16{static_cast<std::uint16_t>(i)}) * (i % 3 ? 1.f : 1.00048828125f));
+  check_conversions<T>(in);
+}
+TEST_CASE("instructions: loads, stores, zero fill") {
+  std::vector<char> bytes(64);
+  for (int i = 0; i < 64; ++i) bytes[z(i)] = static_cast<char>(i + 1);
+  Array<char> in(bytes), out(std::vector<char>(64, 0));
+  launch(samples::move_kernel, Launch{.grid = 1, .block = 1}, nullptr, at(), in.data(), out.data());
+  std::memset(bytes.data() + 44, 0, 20);
+  CHECK(out.get() == bytes);
+  Array<uint4> from(std::vector<uint4>(32, uint4{1, 2, 3, 4})), to(32);
+  launch(samples::zero_fill_kernel, one_warp, nullptr, at(), from.data(), to.data());
+  auto const got = to.get();
+  for (int i = 0; i < 32; ++i) CHECK(got[z(i)].w == (i % 2 ? 0 : 4));
+}
+TEST_CASE("instructions: elect_one chooses one lane, the same each time, and not always lane 0") {
+  bool other = false;
+  for (int seed = 0; seed < 4; ++seed) {
+    simt::config().seed = static_cast<std::uint64_t>(seed);
+    Array<int> chosen(96);
+    launch(samples::elect_kernel, one_warp, nullptr, at(), chosen.data());
+    auto const got = chosen.get();
+    int count = 0;
+    for (int i = 0; i < 32; ++i) {
+      count += got[z(i)];
+      CHECK((got[z(i)] == got[z(i + 32)] && got[z(i)] == got[z(i + 64)]));
+    }
+    CHECK(count == 1);
+    other = other || !got[0];
+  }
+  CHECK(other);
+  simt::config() = {};
+}
+TEST_CASE("instructions: mbarrier parity") {
+  Array<int> out(5);
+  launch(samples::parity_kernel, Launch{.grid = 1, .block = 1}, nullptr, at(), out.data());
+  CHECK(out.get() == std::vector<int>{1, 0, 0, 1, 0});
+}
+
+// ---- TMA ----
+std::vector<unsigned char> numbered(std::size_t n) {
+  std::vector<unsigned char> v(n);
+  for (std::size_t i = 0; i < n; ++i) v[i] = static_cast<unsigned char>(i * 131 >> 3 | 1);        // never zero
+  return v;
+}
+template <int Rank> std::vector<unsigned char> box(CUtensorMap const& map, int4 where, int bytes) {
+  Array<unsigned char> out(z(bytes));
+  launch(samples::box_kernel<Rank>, Launch{.grid = 1, .block = 64, .shared = sizeof(samples::BoxShared)}, nullptr, at(), map, where, bytes, out.data());
+  return out.get();
+}
+TEST_CASE("instructions: TMA boxes with every swizzle, and zeros outside") {
+  constexpr int columns = 80, rows = 21, height = 16;                       // of 2 bytes
+  auto const bytes = numbered(columns * rows * 2);
+  Array<unsigned char> tensor(bytes);
+  struct Swizzle { CUtensorMapSwizzle code; int width; };                   // width of the box in bytes
+  for (Swizzle s : {Swizzle{CU_TENSOR_MAP_SWIZZLE_NONE, 48}, {CU_TENSOR_MAP_SWIZZLE_32B, 32}, {CU_TENSOR_MAP_SWIZZLE_64B, 64}, {CU_TENSOR_MAP_SWIZZLE_128B, 128}})
+    for (int4 where : {int4{0, 0, 0, 0}, {8, 3, 0, 0}, {-5, -2, 0, 0}, {60, 12, 0, 0}}) {
+      auto const map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, tensor.data(),
+                                           {.size = {columns, rows}, .stride = {columns * 2}, .box = {static_cast<cuuint32_t>(s.width / 2), height}}, s.code);
+      auto const got = box<2>(map, where, s.width * height);
+      int wrong = 0;
+      for (int r = 0; r < height; ++r)
+        for (int c = 0; c < s.width; ++c) {
+          // 16-byte columns of a row are permuted by bits of its number: all three for 128, two for 64, one for 32.
+          int const line = (r * s.width + c) / 128, permuted = s.code == CU_TENSOR_MAP_SWIZZLE_128B ? line % 8 : s.code == CU_TENSOR_MAP_SWIZZLE_64B ? line % 4 : s.code == CU_TENSOR_MAP_SWIZZLE_32B ? line % 2 : 0;
+          int const place = r * s.width + (c ^ permuted * 16), x = where.x + c / 2, y = where.y + r;
+          bool const inside = x >= 0 && x < columns && y >= 0 && y < rows;
+          wrong += got[z(place)] != (inside ? bytes[z((y * columns + x) * 2 + c % 2)] : 0);
+        }
+      CHECK(wrong == 0);
+    }
+}
+TEST_CASE("instructions: TMA of three dimensions, bytes and floats") {
+  auto const bytes = numbered(32 * 6 * 5);
+  Array<unsigned char> tensor(bytes);
+  auto const map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, tensor.data(), {.size = {32, 6, 5}, .stride = {32, 32 * 6}, .box = {16, 4, 3}}, CU_TENSOR_MAP_SWIZZLE_NONE);
+  auto const got = box<3>(map, {16, 3, 3, 0}, 16 * 4 * 3);
+  int wrong = 0;
+  for (int k = 0; k < 3; ++k)
+    for (int j = 0; j < 4; ++j)
+      for (int i = 0; i < 16; ++i) wrong += got[z((k * 4 + j) * 16 + i)] != (j + 3 < 6 && k + 3 < 5 ? bytes[z(((k + 3) * 6 + j + 3) * 32 + 16 + i)] : 0);
+  CHECK(wrong == 0);
+  auto const floats = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_FLOAT32, tensor.data(), {.size = {8, 6, 5}, .stride = {32, 32 * 6}, .box = {8, 6, 5}}, CU_TENSOR_MAP_SWIZZLE_NONE);
+  CHECK(box<3>(floats, {0, 0, 0, 0}, 32 * 6 * 5) == bytes);
+}
+TEST_CASE("instructions: TMA stores drop what lies outside") {
+  constexpr int columns = 64, rows = 10;
+  auto const tile = numbered(32 * 8);
+  Array<unsigned char> in(tile), tensor(std::vector<unsigned char>(columns * rows, 0));
+  auto const map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, tensor.data(), {.size = {columns, rows}, .stride = {columns}, .box = {32, 8}}, CU_TENSOR_MAP_SWIZZLE_NONE);
+  launch(samples::unbox_kernel<2>, Launch{.grid = 1, .block = 64, .shared = sizeof(samples::BoxShared)}, nullptr, at(), map, int4{48, 5, 0, 0}, 32 * 8, in.data());
+  auto const got = tensor.get();
+  int wrong = 0;
+  for (int y = 0; y < rows; ++y)
+    for (int x = 0; x < columns; ++x) wrong += got[z(y * columns + x)] != (x >= 48 && y >= 5 ? tile[z((y - 5) * 32 + x - 48)] : 0);
+  CHECK(wrong == 0);
+}
+TEST_CASE("instructions: one map for ragged groups, by arithmetic modulo 2^64") {
+  // Rows of a packed tensor, pitch s: dimensions {columns, 2^30, 2^31 - 1, 2^31 - 1} with strides {s, 2^34 - s, s} end at row `end`
+  // when the box is at {column, 2^30 - length + row, 2^30, end}.
+  constexpr int columns = 32, rows = 20, pitch = columns;
+  constexpr cuuint64_t big = cuuint64_t{1} << 30, most = (cuuint64_t{1} << 31) - 1;
+  auto const bytes = numbered(pitch * rows);
+  Array<unsigned char> tensor(bytes);
+  auto const map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, tensor.data(),
+                                       {.size = {columns, big, most, most}, .stride = {pitch, (cuuint64_t{1} << 34) - pitch, pitch}, .box = {16, 8, 1, 1}}, CU_TENSOR_MAP_SWIZZLE_NONE);
+  constexpr int begin = 4, length = 11, row = 8;                            // the last three rows of a group, and five beyond
+  auto const got = box<4>(map, {16, (1 << 30) - length + row, 1 << 30, begin + length}, 16 * 8);
+  int wrong = 0;
+  for (int r = 0; r < 8; ++r)
+    for (int c = 0; c < 16; ++c) wrong += got[z(r * 16 + c)] != (row + r < length ? bytes[z((begin + row + r) * pitch + 16 + c)] : 0);
+  CHECK(wrong == 0);
+  // For stores, three dimensions from a base 2^30 rows ahead: {column, 2^30 - length + row, begin + length}.
+  auto const base = reinterpret_cast<unsigned char*>(reinterpret_cast<std::uintptr_t>(tensor.data()) - big * pitch);
+  auto const store_map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, base, {.size = {columns, big, most}, .stride = {pitch, pitch}, .box = {16, 8, 1}}, CU_TENSOR_MAP_SWIZZLE_NONE);
+  Array<unsigned char> in(std::vector<unsigned char>(128, 0));
+  launch(samples::unbox_kernel<3>, Launch{.grid = 1, .block = 64, .shared = sizeof(samples::BoxShared)}, nullptr, at(), store_map,
+         int4{0, (1 << 30) - length + row, begin + length, 0}, 128, in.data());
+  auto const after = tensor.get();
+  wrong = 0;
+  for (int y = 0; y < rows; ++y)
+    for (int x = 0; x < columns; ++x) wrong += after[z(y * pitch + x)] != (x < 16 && y >= begin + row && y < begin + length ? 0 : bytes[z(y * pitch + x)]);
+  CHECK(wrong == 0);
+}
+TEST_CASE("instructions: the driver refuses maps that the hardware cannot use") {
+  Array<unsigned char> tensor(4096);
+  auto const refuses = [&](void* base, MapShape const& shape, CUtensorMapSwizzle swizzle) {
+    samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, base, shape, swizzle, CUDA_ERROR_INVALID_VALUE);
+  };
+  CHECK_NOTHROW(refuses(tensor.data() + 8, {.size = {64, 8}, .stride = {128}, .box = {64, 8}}, CU_TENSOR_MAP_SWIZZLE_128B));
+  CHECK_NOTHROW(refuses(tensor.data(), {.size = {64, 8}, .stride = {120}, .box = {64, 8}}, CU_TENSOR_MAP_SWIZZLE_128B));
+  CHECK_NOTHROW(refuses(tensor.data(), {.size = {128, 8}, .stride = {256}, .box = {128, 8}}, CU_TENSOR_MAP_SWIZZLE_128B));
+  CHECK_NOTHROW(refuses(tensor.data(), {.size = {64, 8}, .stride = {128}, .box = {64, 257}}, CU_TENSOR_MAP_SWIZZLE_128B));
+  CHECK_NOTHROW(refuses(tensor.data(), {.size = {64, 0}, .stride = {128}, .box = {64, 8}}, CU_TENSOR_MAP_SWIZZLE_128B));
+  CHECK_NOTHROW(refuses(tensor.data(), {.size = {64, 8}, .stride = {128}, .box = {4, 8}}, CU_TENSOR_MAP_SWIZZLE_NONE));
+}
+TEST_CASE("instructions: nothing in this file was reported") { CHECK(simt::findings().empty()); }
+}
