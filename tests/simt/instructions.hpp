@@ -54,7 +54,8 @@ COTERIE_DEVICE void ldmatrix_x4(std::uint32_t (&r)[4], void const* row, At at = 
 COTERIE_DEVICE void ldmatrix_x4_trans(std::uint32_t (&r)[4], void const* row, At at = At::here()) { simt::ldmatrix(r, 4, row, true, at); }
 COTERIE_DEVICE void ldmatrix_x2(std::uint32_t (&r)[2], void const* row, At at = At::here()) { simt::ldmatrix(r, 2, row, false, at); }
 COTERIE_DEVICE void stmatrix_x4(void* row, std::uint32_t const (&r)[4], At at = At::here()) { simt::stmatrix(row, r, 4, at); }
-template <class T> COTERIE_DEVICE void mma_m16n8k16(float (&d)[4], std::uint32_t const (&a)[4], std::uint32_t b0, std::uint32_t b1, At at = At::here()) {
+template <class T> COTERIE_DEVICE void mma_m16n8k16(float (&d)[4], std::uint32_t const (&a)[4], std::uint32_t b0, std::uint32_t b1,
+                                                    At at = At::here()) {
   simt::mma(d, a, b0, b1, half_of<T>(), at);
 }
 

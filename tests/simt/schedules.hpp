@@ -60,6 +60,20 @@ template <class F> std::vector<std::string> unnoticed(int schedules, F&& f) {
   return survivors;
 }
 
+// The lines of f's kernels that took more than their accesses need: bank conflicts, sectors of which only a part is used. Needs checked().
+template <class F> std::vector<std::string> wasteful_lines(F&& f) {
+  Config const before = config();
+  access_patterns();
+  config().patterns = true;
+  f();
+  std::vector<std::string> lines;
+  for (auto const& [line, p] : access_patterns())
+    if (p.cost > p.ideal)
+      lines.push_back(line + ": " + std::to_string(p.cost) + (p.shared ? " wavefronts" : " sectors") + " where " + std::to_string(p.ideal) + " would do");
+  config() = before;
+  return lines;
+}
+
 // Lets each runtime call that f makes fail once. f must throw, and must hold nothing of the runtime afterwards that it did not before.
 // What went wrong first; empty: nothing.
 template <class F> std::string survives_failing_calls(F&& f, cudaError_t code = cudaErrorMemoryAllocation) {

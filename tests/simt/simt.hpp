@@ -72,7 +72,10 @@ Live live();
 std::vector<std::string> const& calls();
 void clear_calls();
 
-struct Statistics { std::uint64_t switches = 0, accesses = 0, collectives = 0, blocks = 0, overlaps = 0; };      // overlaps: kernels that began beside another
+struct Statistics {
+  std::uint64_t switches = 0, accesses = 0, collectives = 0, blocks = 0;
+  std::uint64_t overlaps = 0;                    // kernels that began while another ran
+};
 Statistics& statistics();
 
 }

@@ -69,18 +69,30 @@ SIMT_INLINE unsigned __reduce_xor_sync(unsigned mask, unsigned v, SIMT_AT) { ret
 
 // Atomics are relaxed: they order nothing without a fence on both sides.
 namespace simt { template <class T> using same_type = std::type_identity_t<T>; }
-template <class T> SIMT_INLINE T atomicAdd(T* p, simt::same_type<T> v) { return simt::read_modify_write(p, [v](T old) { return static_cast<T>(old + v); }); }
-template <class T> SIMT_INLINE T atomicSub(T* p, simt::same_type<T> v) { return simt::read_modify_write(p, [v](T old) { return static_cast<T>(old - v); }); }
+template <class T> SIMT_INLINE T atomicAdd(T* p, simt::same_type<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return static_cast<T>(old + v); });
+}
+template <class T> SIMT_INLINE T atomicSub(T* p, simt::same_type<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return static_cast<T>(old - v); });
+}
 template <class T> SIMT_INLINE T atomicMin(T* p, simt::same_type<T> v) { return simt::read_modify_write(p, [v](T old) { return v < old ? v : old; }); }
 template <class T> SIMT_INLINE T atomicMax(T* p, simt::same_type<T> v) { return simt::read_modify_write(p, [v](T old) { return v > old ? v : old; }); }
-template <class T> SIMT_INLINE T atomicAnd(T* p, simt::same_type<T> v) { return simt::read_modify_write(p, [v](T old) { return static_cast<T>(old & v); }); }
-template <class T> SIMT_INLINE T atomicOr(T* p, simt::same_type<T> v) { return simt::read_modify_write(p, [v](T old) { return static_cast<T>(old | v); }); }
-template <class T> SIMT_INLINE T atomicXor(T* p, simt::same_type<T> v) { return simt::read_modify_write(p, [v](T old) { return static_cast<T>(old ^ v); }); }
+template <class T> SIMT_INLINE T atomicAnd(T* p, simt::same_type<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return static_cast<T>(old & v); });
+}
+template <class T> SIMT_INLINE T atomicOr(T* p, simt::same_type<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return static_cast<T>(old | v); });
+}
+template <class T> SIMT_INLINE T atomicXor(T* p, simt::same_type<T> v) {
+  return simt::read_modify_write(p, [v](T old) { return static_cast<T>(old ^ v); });
+}
 template <class T> SIMT_INLINE T atomicExch(T* p, simt::same_type<T> v) { return simt::read_modify_write(p, [v](T) { return v; }); }
 template <class T> SIMT_INLINE T atomicCAS(T* p, simt::same_type<T> expected, simt::same_type<T> v) {
   return simt::read_modify_write(p, [expected, v](T old) { return std::memcmp(&old, &expected, sizeof(T)) == 0 ? v : old; });
 }
-SIMT_INLINE unsigned atomicInc(unsigned* p, unsigned limit) { return simt::read_modify_write(p, [limit](unsigned old) { return old >= limit ? 0u : old + 1; }); }
+SIMT_INLINE unsigned atomicInc(unsigned* p, unsigned limit) {
+  return simt::read_modify_write(p, [limit](unsigned old) { return old >= limit ? 0u : old + 1; });
+}
 SIMT_INLINE unsigned atomicDec(unsigned* p, unsigned limit) {
   return simt::read_modify_write(p, [limit](unsigned old) { return old == 0 || old > limit ? limit : old - 1; });
 }
@@ -115,8 +127,12 @@ SIMT_INLINE unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
   }
   return r;
 }
-SIMT_INLINE unsigned __funnelshift_l(unsigned low, unsigned high, unsigned by) { return static_cast<unsigned>((std::uint64_t{high} << 32 | low) << (by & 31) >> 32); }
-SIMT_INLINE unsigned __funnelshift_r(unsigned low, unsigned high, unsigned by) { return static_cast<unsigned>((std::uint64_t{high} << 32 | low) >> (by & 31)); }
+SIMT_INLINE unsigned __funnelshift_l(unsigned low, unsigned high, unsigned by) {
+  return static_cast<unsigned>((std::uint64_t{high} << 32 | low) << (by & 31) >> 32);
+}
+SIMT_INLINE unsigned __funnelshift_r(unsigned low, unsigned high, unsigned by) {
+  return static_cast<unsigned>((std::uint64_t{high} << 32 | low) >> (by & 31));
+}
 SIMT_INLINE unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(std::uint64_t{a} * b >> 32); }
 SIMT_INLINE unsigned __float_as_uint(float v) { return std::bit_cast<unsigned>(v); }
 SIMT_INLINE int __float_as_int(float v) { return std::bit_cast<int>(v); }

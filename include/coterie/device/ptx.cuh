@@ -63,7 +63,8 @@ COTERIE_DEVICE void ldmatrix_x2(std::uint32_t (&r)[2], void const* row) {
 // sm_90
 COTERIE_DEVICE void stmatrix_x4(void* row, std::uint32_t const (&r)[4]) {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(shared_address(row)), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};"
+               ::"r"(shared_address(row)), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
 #else
   __trap();
 #endif

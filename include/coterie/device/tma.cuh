@@ -11,7 +11,9 @@ enum class L2 : std::uint64_t { normal = 0x1000000000000000u, evict_first = 0x12
 COTERIE_DEVICE void mbarrier_init(std::uint64_t* bar, unsigned count) {
   asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(bar)), "r"(count) : "memory");
 }
-COTERIE_DEVICE void mbarrier_arrive(std::uint64_t* bar) { asm volatile("{\n.reg .b64 s;\nmbarrier.arrive.shared.b64 s, [%0];\n}" ::"r"(shared_address(bar)) : "memory"); }
+COTERIE_DEVICE void mbarrier_arrive(std::uint64_t* bar) {
+  asm volatile("{\n.reg .b64 s;\nmbarrier.arrive.shared.b64 s, [%0];\n}" ::"r"(shared_address(bar)) : "memory");
+}
 // Arrives, and makes the current phase wait for this many bytes of bulk copies.
 COTERIE_DEVICE void mbarrier_arrive_expect_tx(std::uint64_t* bar, unsigned bytes) {
 #if __CUDA_ARCH__ >= 900
@@ -84,7 +86,8 @@ COTERIE_DEVICE void tma_load_4d(void* to, CUtensorMap const* map, std::uint64_t*
 // A box from shared memory to the tensor; elements outside are dropped.
 COTERIE_DEVICE void tma_store_2d(CUtensorMap const* map, void const* from, int c0, int c1) {
 #if __CUDA_ARCH__ >= 900
-  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];" ::"l"(map), "r"(shared_address(from)), "r"(c0), "r"(c1) : "memory");
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.tile.bulk_group [%0, {%2, %3}], [%1];"
+               ::"l"(map), "r"(shared_address(from)), "r"(c0), "r"(c1) : "memory");
 #else
   __trap();
 #endif

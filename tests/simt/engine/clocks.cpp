@@ -24,10 +24,6 @@ Published joined(Published const& a, Published const& b) {
   return both;
 }
 
-std::uint32_t known(Thread const& t, unsigned agent) {
-  std::uint32_t const floor = t.block->floor[agent];
-  return t.view ? std::max(floor, (*t.view)[agent]) : floor;
-}
 void learn(Thread& t, unsigned agent, std::uint32_t time) {
   if (!instrumented || known(t, agent) >= time) return;
   auto mine = t.view ? std::make_shared<Clock>(*t.view) : std::make_shared<Clock>(t.block->floor.size());

@@ -21,12 +21,13 @@ using Published = std::shared_ptr<std::map<std::uint32_t, Clock> const>;
 // one that stands for the kernels before, known once grid_dependency_wait() returned.
 inline constexpr unsigned load_agents = 32, product_agents = 32, store_agents = 8;
 inline constexpr unsigned first_load = 0, first_product = load_agents, first_store_read = first_product + product_agents,
-                          first_store_write = first_store_read + store_agents, dependency = first_store_write + store_agents, async_agents = dependency + 1;
+                          first_store_write = first_store_read + store_agents, dependency = first_store_write + store_agents,
+                              async_agents = dependency + 1;
 
 void join(Clock& into, Clock const& from);
 View joined(View const& a, View const& b);
 Published joined(Published const& a, Published const& b);
-std::uint32_t known(Thread const&, unsigned agent);
+inline std::uint32_t known(Thread const&, unsigned agent);                 // engine.hpp
 void learn(Thread&, unsigned agent, std::uint32_t time);
 // Everything these threads did or know is known to all of them afterwards. whole: they are all threads of the block that run.
 void order(Block&, Thread* const* threads, std::size_t count, bool whole, Clock const* more = nullptr);

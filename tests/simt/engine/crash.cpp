@@ -23,9 +23,12 @@ volatile int fault_signal = 0;
   Thread const& t = *engine.self;
   auto const stack = reinterpret_cast<std::uintptr_t>(t.stack);
   std::string const line = site(fault_pc + 1), by = who(t);
-  if (fault_signal == SIGVTALRM) stop(format("no progress: a thread runs for %d s without a barrier, a copy or an atomic, at %s by %s", engine.config.stuck_seconds, line.c_str(), by.c_str()));
+  if (fault_signal == SIGVTALRM)
+    stop(format("no progress: a thread runs for %d s without a barrier, a copy or an atomic, at %s by %s", engine.config.stuck_seconds, line.c_str(),
+                by.c_str()));
   if (fault_signal == SIGFPE) stop(format("integer division by zero at %s by %s", line.c_str(), by.c_str()));
-  if (fault_address < stack && fault_address + 4096 >= stack) stop(format("the thread's local variables need more than %zu bytes at %s by %s", stack_bytes, line.c_str(), by.c_str()));
+  if (fault_address < stack && fault_address + 4096 >= stack)
+    stop(format("the thread's local variables need more than %zu bytes at %s by %s", stack_bytes, line.c_str(), by.c_str()));
   stop(format("access to address %#lx, which is nothing, at %s by %s", static_cast<unsigned long>(fault_address), line.c_str(), by.c_str()));
 }
 void handle(int signal, siginfo_t* info, void* state) {

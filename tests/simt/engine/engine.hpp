@@ -17,7 +17,7 @@ struct Kernel;
 // cp.async copies and TMA stores of a thread: those since the last commit, and the committed groups.
 struct Copy { char* to; char const* from; std::size_t bytes; bool valid, done; std::uintptr_t pc; };
 struct Store;                                    // tma.cpp
-template <class T> struct Groups { std::vector<T> open; std::deque<std::vector<T>> committed; };
+template <class T> struct Groups { std::vector<T> open; std::vector<std::vector<T>> committed; };      // oldest first
 
 struct Thread {
   void* stack_pointer = nullptr;
@@ -147,6 +147,11 @@ Thread* next_thread();
 // rendezvous.cpp
 void meet(unsigned mask, char const* kind, void* data, Combine, bool orders, bool anywhere, Where);
 void check_barrier(Block&, int id);
+
+inline std::uint32_t known(Thread const& t, unsigned agent) {
+  std::uint32_t const floor = t.block->floor[agent];
+  return t.view ? std::max(floor, (*t.view)[agent]) : floor;
+}
 
 // launch.cpp
 void start_kernel(std::shared_ptr<Op> const&);

@@ -34,14 +34,10 @@ simt_switch:
 namespace simt {
 namespace {
 constexpr std::size_t guard_bytes = 4096, saved_registers = 6;
-std::vector<char*>& unused_stacks() {
-  static std::vector<char*> stacks;
-  return stacks;
-}
 }
 
 char* take_stack() {
-  auto& unused = unused_stacks();
+  static std::vector<char*> unused;
   if (unused.empty()) {
     constexpr std::size_t count = 64, pitch = guard_bytes + stack_bytes;
     void* const memory = mmap(nullptr, count * pitch, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -59,7 +55,6 @@ char* take_stack() {
   unused.pop_back();
   return stack;
 }
-void give_stack(char* stack) { unused_stacks().push_back(stack); }
 
 void* prepare(char* stack, void (*entry)()) {
   // Stacks begin at different offsets in their pages: else the hot ends of all fibers would share a few sets of the cache.

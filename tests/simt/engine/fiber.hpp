@@ -6,8 +6,7 @@ namespace simt {
 
 inline constexpr std::size_t stack_bytes = std::size_t{64} << 10;
 
-char* take_stack();                              // its lowest byte; the page below faults
-void give_stack(char*);
+char* take_stack();                              // its lowest byte; the page below faults. Never given back
 // The stack pointer of a fiber that will begin in entry().
 void* prepare(char* stack, void (*entry)());
 

@@ -8,7 +8,9 @@ namespace {
 // From the format's definition, and not from the library's conversion: a mistake shared by both would go unseen.
 float fp16_value(std::uint16_t bits) {
   int const exponent = bits >> 10 & 31, mantissa = bits & 1023;
-  float const size = exponent == 31 ? (mantissa ? NAN : INFINITY) : exponent ? std::ldexp(1024.f + static_cast<float>(mantissa), exponent - 25) : std::ldexp(static_cast<float>(mantissa), -24);
+  float const size = exponent == 31 ? (mantissa ? NAN : INFINITY)
+                     : exponent     ? std::ldexp(1024.f + static_cast<float>(mantissa), exponent - 25)
+                                    : std::ldexp(static_cast<float>(mantissa), -24);
   return bits & 0x8000 ? -size : size;
 }
 

@@ -26,6 +26,22 @@ void run_thread() {                              // where a fiber begins
   thread_over();
 }
 
+std::vector<Thread*> unused_threads;             // with their stacks: most blocks follow blocks of the same shape
+
+Thread* take_thread() {
+  if (unused_threads.empty()) {
+    auto const t = new Thread;
+    t->stack = take_stack();
+    return t;
+  }
+  Thread* const t = unused_threads.back();
+  unused_threads.pop_back();
+  char* const stack = t->stack;
+  *t = {};
+  t->stack = stack;
+  return t;
+}
+
 std::uint64_t volume(dim3 d) { return std::uint64_t{d.x} * d.y * d.z; }
 
 void start_block(Kernel& kernel, unsigned i) {
@@ -48,11 +64,10 @@ void start_block(Kernel& kernel, unsigned i) {
   b->registers.assign((count + 31) / 32, at_launch);
   b->free_registers = 65536 - at_launch * static_cast<int>((count + 31) / 32 * 32);
   for (unsigned rank = 0; rank < count; ++rank) {
-    auto t = new Thread;
+    Thread* const t = take_thread();
     t->block = b;
     t->rank = rank, t->lane = rank % 32, t->warp = rank / 32;
     t->index = {rank % launch.block.x, rank / launch.block.x % launch.block.y, rank / launch.block.x / launch.block.y};
-    t->stack = take_stack();
     t->stack_pointer = prepare(t->stack, &run_thread);
     b->threads.push_back(t);
     engine.ready.push_back(t);
@@ -64,10 +79,7 @@ void start_block(Kernel& kernel, unsigned i) {
 
 void end_block(Block* b) {
   if (engine.config.patterns && instrumented) fold_patterns(*b);
-  for (Thread* t : b->threads) {
-    give_stack(t->stack);
-    delete t;
-  }
+  unused_threads.insert(unused_threads.end(), b->threads.begin(), b->threads.end());
   set_bytes(b->shared, b->used_bytes, Byte::unallocated);
   give_window(b->shared - window_start);
   --b->kernel->resident;
@@ -102,7 +114,7 @@ void start_kernel(std::shared_ptr<Op> const& op) {
 }
 void start_blocks() {
   for (auto& kernel : engine.kernels)
-    while (kernel->resident < std::max(1, engine.config.resident) && !kernel->todo.empty()) {
+    while (kernel->resident < std::max(1, engine.config.resident) && !kernel->todo.empty() && engine.blocks.size() < windows) {
       unsigned const i = kernel->todo.back();
       kernel->todo.pop_back();
       start_block(*kernel, i);
@@ -151,7 +163,8 @@ void report_deadlock() {
       std::string reason = t->waits_for ? std::string("wait for ") + t->waits_for + " at " + place(t->at) : "run without getting anywhere";
       if (t->waits_for && std::strcmp(t->waits_for, "an mbarrier") == 0) {
         auto const it = b->mbarriers.find(reinterpret_cast<std::uint64_t*>(t->detail));
-        if (it != b->mbarriers.end()) reason += format(" (%u arrivals and %lld bytes missing)", it->second.missing, static_cast<long long>(it->second.bytes));
+        if (it != b->mbarriers.end())
+          reason += format(" (%u arrivals and %lld bytes missing)", it->second.missing, static_cast<long long>(it->second.bytes));
       } else if (t->waits_for && t->detail > 15) {
         reason += format(" (mask %08x)", static_cast<unsigned>(t->detail));
       } else if (t->waits_for && t->detail) {
@@ -171,7 +184,8 @@ void* dynamic_shared(std::size_t bytes) {
   Inside const inside;
   Block& b = *engine.self->block;
   if (bytes > b.dynamic_bytes)
-    find(format("the kernel's shared memory has %zu bytes, its launch gives %zu, %s", bytes, b.dynamic_bytes, who(*engine.self).c_str()), bytes, b.dynamic_bytes, 21);
+    find(format("the kernel's shared memory has %zu bytes, its launch gives %zu, %s", bytes, b.dynamic_bytes, who(*engine.self).c_str()), bytes,
+         b.dynamic_bytes, 21);
   return b.shared;
 }
 void* shared_variable(void const* key, std::size_t bytes, std::size_t alignment) {
@@ -182,7 +196,8 @@ void* shared_variable(void const* key, std::size_t bytes, std::size_t alignment)
     std::size_t const gap = 16, at = (b.used_bytes + gap + alignment - 1) / alignment * alignment;           // neighbours are out of bounds
     variable = b.shared + at;
     b.used_bytes = at + bytes;
-    if (b.used_bytes > engine.config.device.shared) stop(format("more than %zu bytes of shared memory, %s", engine.config.device.shared, who(*engine.self).c_str()));
+    if (b.used_bytes > engine.config.device.shared)
+      stop(format("more than %zu bytes of shared memory, %s", engine.config.device.shared, who(*engine.self).c_str()));
     set_bytes(variable, bytes, Byte::uninitialised);
     std::memset(variable, 0xff, bytes);
   }

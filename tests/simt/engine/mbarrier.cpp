@@ -21,7 +21,8 @@ void touch(std::uint64_t* bar, Access how, std::uintptr_t pc) {
 MBarrier& mbarrier_at(std::uint64_t* bar, char const* what, std::uintptr_t pc) {
   Block& b = *engine.self->block;
   auto const it = b.mbarriers.find(bar);
-  if (it == b.mbarriers.end()) stop(format("%s at %s on an mbarrier that was never initialised, by %s", what, site(pc).c_str(), who(*engine.self).c_str()));
+  if (it == b.mbarriers.end())
+    stop(format("%s at %s on an mbarrier that was never initialised, by %s", what, site(pc).c_str(), who(*engine.self).c_str()));
   return it->second;
 }
 // Ends the phase if nothing is missing.

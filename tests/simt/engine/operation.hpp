@@ -53,15 +53,17 @@ struct Op {
   }
 };
 
+// operation.cpp
+std::uint32_t serials(std::uint32_t count, std::shared_ptr<Op> const&);    // for so many blocks: the first of them
+Op const* op_of(std::uint32_t serial);                                     // null: one that the host has waited for
+std::uint32_t first_unordered(Past const&);                                // serials below belong to operations of this past
+void forget_serials();                                                     // the host has waited for everything
+
 // streams.cpp
-std::vector<std::shared_ptr<Op>> startable();
 void over(std::shared_ptr<Op> const&);
 bool busy();
 void run_device(std::function<bool()> const& enough);
 void drain();
-std::uint32_t serials(std::uint32_t count, std::shared_ptr<Op> const&);
-Op const* op_of(std::uint32_t serial);
-std::uint32_t first_unordered(Past const&);
 void forget_queued();
 void restart_schedule();                         // the next kernels run as a function of the seed alone
 

@@ -31,7 +31,8 @@ void meet(unsigned mask, char const* kind, void* data, Combine combine, bool ord
     if (!m) m = meetings.emplace_back(std::make_unique<Meeting>()).get();
     m->kind = kind, m->at = at, m->mask = mask, m->arrived = 0;
   } else if (!same_text(m->kind, kind) || (!anywhere && !same_line(m->at, at))) {
-    stop(format("divergent warp: lane %u is in %s at %s, others in %s at %s, %s", t.lane, kind, place(at).c_str(), m->kind, place(m->at).c_str(), who(t).c_str()));
+    stop(format("divergent warp: lane %u is in %s at %s, others in %s at %s, %s", t.lane, kind, place(at).c_str(), m->kind, place(m->at).c_str(),
+                who(t).c_str()));
   }
   m->arrived |= 1u << t.lane;
   m->who[t.lane] = &t;
@@ -77,7 +78,8 @@ template <class T> T folded(Fold fold, T a, T b) {
 }
 template <class T> T fold_lanes(unsigned mask, Fold fold, T v, Where at) {
   Inside const inside;
-  static char const* const names[]{"__reduce_add_sync", "__reduce_min_sync", "__reduce_max_sync", "__reduce_and_sync", "__reduce_or_sync", "__reduce_xor_sync"};
+  static char const* const names[]{"__reduce_add_sync", "__reduce_min_sync", "__reduce_max_sync", "__reduce_and_sync", "__reduce_or_sync",
+                                   "__reduce_xor_sync"};
   Folded<T> mine{v, fold};
   meet(mask, names[static_cast<int>(fold)], &mine, [](void* const* data, unsigned lanes) {
     bool first = true;
@@ -148,7 +150,8 @@ void arrive(Thread& t, int id, int expected, bool wait, Ballot* ballot, Where at
   if (barrier.arrived == 0) {
     barrier.expected = expected, barrier.at = at;
   } else if (barrier.expected != expected) {
-    stop(format("barrier %d: %d threads at %s, %d at %s, by %s", id, expected, place(at).c_str(), barrier.expected, place(barrier.at).c_str(), who(t).c_str()));
+    stop(format("barrier %d: %d threads at %s, %d at %s, by %s", id, expected, place(at).c_str(), barrier.expected, place(barrier.at).c_str(),
+                who(t).c_str()));
   } else if (expected == 0 && !same_line(barrier.at, at)) {
     find(format("divergent __syncthreads: some threads at %s, some at %s", place(at).c_str(), place(barrier.at).c_str()),
          static_cast<unsigned>(at.line), static_cast<unsigned>(barrier.at.line), 7);

@@ -32,8 +32,9 @@ std::uint8_t* state(void const* p) { return states + device_offset(p); }
 
 // Has what the slot says happened before everything the actor does now?
 bool ordered(Slot const& s, Actor const& me, bool shared) {
+  if (s.serial < me.clear) return true;
   if (s.serial == me.serial) return !me.thread || s.agent == me.thread->rank || s.time <= known(*me.thread, s.agent);
-  if (shared || s.serial < me.clear) return true;                         // shared: a block that had this window before
+  if (shared) return true;                       // a block that had this window before
   Op const* const other = op_of(s.serial);
   if (!other) return true;
   if (other != me.op) return (me.late ? me.op->past : me.op->early).contains(other->id);
@@ -55,7 +56,8 @@ std::string describe(Slot const& s, Actor const& me) {
 std::string describe(Actor const& me) { return me.thread ? who(*me.thread) : "a copy or fill"; }
 
 bool is_built_in(void const* p) {
-  for (void const* variable : {static_cast<void const*>(&threadIdx), static_cast<void const*>(&blockIdx), static_cast<void const*>(&blockDim), static_cast<void const*>(&gridDim)})
+  for (void const* variable : {static_cast<void const*>(&threadIdx), static_cast<void const*>(&blockIdx), static_cast<void const*>(&blockDim),
+                               static_cast<void const*>(&gridDim)})
     if (static_cast<std::size_t>(static_cast<char const*>(p) - static_cast<char const*>(variable)) < sizeof(uint3)) return true;
   return false;
 }
@@ -138,16 +140,19 @@ void record(Actor const& me, void const* p, std::size_t bytes, bool write, bool 
         if (!put) put = &s;
         continue;
       }
-      bool const before = ordered(s, me, shared), conflict = (s.bytes & mask) && (s.write || write) && !(s.atomic && atomic);
+      bool const conflict = (s.bytes & mask) && (s.write || write) && !(s.atomic && atomic), covered = !(s.bytes & ~mask);
+      // An older access stays only while something could race with it and not with this one.
+      bool const same = covered && s.agent == me.agent && s.serial == me.serial && s.async == me.async && s.write == write && s.atomic == atomic;
+      bool const replaceable = covered && !atomic && (write || !s.write);
+      bool const before = (conflict || (replaceable && !same)) && ordered(s, me, shared);
       if (conflict && !before)
         find(format("race on %s memory: %s%s at %s by %s, unordered with %s", space_of(p), me.async ? "asynchronous " : atomic ? "atomic " : "",
-                    write ? "write" : "read", pc ? site(pc).c_str() : "a copy or fill", describe(me).c_str(), describe(s, me).c_str()), my_pc, s.pc, 1u + write);
+                    write ? "write" : "read", pc ? site(pc).c_str() : "a copy or fill", describe(me).c_str(), describe(s, me).c_str()),
+             my_pc, s.pc, 1u + write);
       if (conflict && before && me.async && s.write && !s.async && s.serial == me.serial && me.thread->block->threads[s.agent]->fenced < s.time)
         find(format("missing fence.proxy.async: thread %u wrote %s memory at %s, and a copy or product at %s, by %s, uses it through the async proxy",
                     s.agent, space_of(p), site(image_begin() + s.pc).c_str(), site(pc).c_str(), describe(me).c_str()), my_pc, s.pc, 9);
-      // An older access stays only while something could race with it and not with this one.
-      bool const same = s.agent == me.agent && s.serial == me.serial && s.async == me.async && s.write == write && s.atomic == atomic;
-      if (!(s.bytes & ~mask) && (same || (before && !atomic && (write || !s.write)))) {
+      if (same || (replaceable && before)) {
         if (put) s.used = 0;
         else put = &s;
       }

@@ -50,7 +50,8 @@ bool joined_up(Capture const& c) {
 }
 
 Live live() {
-  return {.allocations = allocation_count(), .pinned = pinned_count(), .streams = static_cast<int>(streams().size()), .events = static_cast<int>(events.size()),
+  return {.allocations = allocation_count(), .pinned = pinned_count(), .streams = static_cast<int>(streams().size()),
+          .events = static_cast<int>(events.size()),
           .graphs = static_cast<int>(graphs.size()), .executables = static_cast<int>(executables.size())};
 }
 

@@ -5,10 +5,8 @@
 namespace simt {
 namespace {
 
-struct Range { std::uint32_t first; std::shared_ptr<Op> op; };
 struct Device {
   Ops queued;                                    // not started, oldest first
-  std::vector<Range> started;                    // by serial number; forgotten when the host has waited for all
   Past host;                                     // what the host has waited for
   std::uint32_t next_id = 1;
   std::uint64_t kernels_started = 0;
@@ -53,7 +51,8 @@ bool start_some() {
     if (candidates.empty()) return any;
     bool const must = engine.kernels.empty(), random = engine.config.order == Order::random;
     if (!must && (engine.kernels.size() >= 4 || (random && one_in(3)))) return any;
-    auto const op = candidates[random ? random_below(static_cast<std::uint32_t>(candidates.size())) : engine.config.order == Order::first_in ? 0 : candidates.size() - 1];
+    std::size_t const last = candidates.size() - 1, oldest = engine.config.order == Order::first_in ? 0 : last;
+    auto const op = candidates[random ? random_below(static_cast<std::uint32_t>(candidates.size())) : oldest];
     device.queued.erase(std::find(device.queued.begin(), device.queued.end(), op));
     begin(op);
     any = true;
@@ -61,40 +60,6 @@ bool start_some() {
   }
 }
 
-}
-
-void Past::add(std::uint32_t id) {
-  if (contains(id)) return;
-  some.insert(std::upper_bound(some.begin(), some.end(), id), id);
-  tidy();
-}
-void Past::add(Past const& other) {
-  std::vector<std::uint32_t> both;
-  std::set_union(some.begin(), some.end(), other.some.begin(), other.some.end(), std::back_inserter(both));
-  some = std::move(both);
-  all = std::max(all, other.all);
-  tidy();
-}
-void Past::tidy() {
-  std::size_t gone = 0;
-  while (gone < some.size() && some[gone] <= all + 1) all = std::max(all, some[gone++]);
-  some.erase(some.begin(), some.begin() + static_cast<std::ptrdiff_t>(gone));
-}
-
-std::uint32_t serials(std::uint32_t count, std::shared_ptr<Op> const& op) {
-  std::uint32_t const first = engine.next_serial;
-  engine.next_serial += count;
-  device.started.push_back({first, op});
-  return first;
-}
-Op const* op_of(std::uint32_t serial) {
-  auto const it = std::upper_bound(device.started.begin(), device.started.end(), serial, [](std::uint32_t s, Range const& r) { return s < r.first; });
-  return it == device.started.begin() ? nullptr : std::prev(it)->op.get();
-}
-std::uint32_t first_unordered(Past const& past) {
-  for (Range const& r : device.started)
-    if (!past.contains(r.op->id)) return r.first;
-  return engine.next_serial;
 }
 
 void over(std::shared_ptr<Op> const& op) {
@@ -147,12 +112,12 @@ bool all_over(Ops const& ops) {
 void wait_for(Ops const& ops) {
   run_device([&] { return all_over(ops); });
   for (auto const& op : ops) device.host.add(op->left());
-  if (!busy() && device.host.all + 1 == device.next_id) device.started.clear();
+  if (!busy() && device.host.all + 1 == device.next_id) forget_serials();
 }
 void host_waits_for_everything() {
   drain();
   device.host = {.all = device.next_id - 1, .some = {}};
-  device.started.clear();
+  forget_serials();
 }
 
 Stream& legacy_stream() {

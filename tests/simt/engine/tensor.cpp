@@ -46,7 +46,8 @@ void multiply(void* const* lanes, unsigned) {
 
 void require_sm(int version, char const* instruction) {
   Device const& d = engine.config.device;
-  if (d.major * 10 + d.minor < version) stop(format("%s needs sm_%d, the device is sm_%d%d, %s", instruction, version, d.major, d.minor, who(*engine.self).c_str()));
+  if (d.major * 10 + d.minor < version)
+    stop(format("%s needs sm_%d, the device is sm_%d%d, %s", instruction, version, d.major, d.minor, who(*engine.self).c_str()));
 }
 
 void ldmatrix(std::uint32_t* r, int count, void const* row, bool transposed, Where at) {

@@ -17,12 +17,13 @@ unsigned element_bytes(CUtensorMapDataType type) {
 }
 
 CUresult CUDAAPI encode(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t rank, void* base, cuuint64_t const* size, cuuint64_t const* stride,
-                        cuuint32_t const* box, cuuint32_t const* step, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle, CUtensorMapL2promotion,
-                        CUtensorMapFloatOOBfill fill) {
+                        cuuint32_t const* box, cuuint32_t const* step, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
+                        CUtensorMapL2promotion, CUtensorMapFloatOOBfill fill) {
   using simt::TensorMap;
   TensorMap map;
   map.element = static_cast<std::uint8_t>(element_bytes(type));
-  if (!map.element || rank < 1 || rank > 5 || interleave != CU_TENSOR_MAP_INTERLEAVE_NONE || fill != CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE) return CUDA_ERROR_INVALID_VALUE;
+  if (!map.element || rank < 1 || rank > 5 || interleave != CU_TENSOR_MAP_INTERLEAVE_NONE || fill != CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE)
+    return CUDA_ERROR_INVALID_VALUE;
   if (reinterpret_cast<std::uintptr_t>(out) % 64 || reinterpret_cast<std::uintptr_t>(base) % 16) return CUDA_ERROR_INVALID_VALUE;
   map.span = swizzle == CU_TENSOR_MAP_SWIZZLE_128B ? 128 : swizzle == CU_TENSOR_MAP_SWIZZLE_64B ? 64 : swizzle == CU_TENSOR_MAP_SWIZZLE_32B ? 32 : 0;
   if (!map.span && swizzle != CU_TENSOR_MAP_SWIZZLE_NONE) return CUDA_ERROR_INVALID_VALUE;
@@ -53,12 +54,13 @@ cudaError_t entry_point(char const* symbol, void** function, cudaDriverEntryPoin
 }
 
 extern "C" {
-CUresult CUDAAPI cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t rank, void* base, cuuint64_t const* size, cuuint64_t const* stride,
-                                        cuuint32_t const* box, cuuint32_t const* step, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
-                                        CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill) {
+CUresult CUDAAPI cuTensorMapEncodeTiled(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t rank, void* base, cuuint64_t const* size,
+                                        cuuint64_t const* stride, cuuint32_t const* box, cuuint32_t const* step, CUtensorMapInterleave interleave,
+                                        CUtensorMapSwizzle swizzle, CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill) {
   return encode(out, type, rank, base, size, stride, box, step, interleave, swizzle, promotion, fill);
 }
-cudaError_t cudaGetDriverEntryPointByVersion(char const* symbol, void** function, unsigned, unsigned long long, cudaDriverEntryPointQueryResult* result) {
+cudaError_t cudaGetDriverEntryPointByVersion(char const* symbol, void** function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult* result) {
   return simt::runtime_call("cudaGetDriverEntryPointByVersion", [&] { return entry_point(symbol, function, result); });
 }
 #if CUDART_VERSION < 13000

@@ -16,16 +16,19 @@ TensorMap map_of(CUtensorMap const* map, int rank, char const* what, std::uintpt
   std::memcpy(static_cast<void*>(&m), map, sizeof m);
   if (reinterpret_cast<std::uintptr_t>(map) % 64 || m.magic != TensorMap::valid)
     stop(format("%s at %s: not a tensor map, by %s", what, site(pc).c_str(), who(*engine.self).c_str()));
-  if (m.rank != rank) stop(format("%s at %s: %d coordinates for a tensor map of rank %d, by %s", what, site(pc).c_str(), rank, m.rank, who(*engine.self).c_str()));
+  if (m.rank != rank)
+    stop(format("%s at %s: %d coordinates for a tensor map of rank %d, by %s", what, site(pc).c_str(), rank, m.rank, who(*engine.self).c_str()));
   if (m.span && m.box[0] * m.element != m.span)
-    stop(format("%s at %s: the box has rows of %d bytes, its swizzle rows of %d, by %s", what, site(pc).c_str(), m.box[0] * m.element, m.span, who(*engine.self).c_str()));
+    stop(format("%s at %s: the box has rows of %d bytes, its swizzle rows of %d, by %s", what, site(pc).c_str(), m.box[0] * m.element, m.span,
+                who(*engine.self).c_str()));
   return m;
 }
 void check_tile(void const* tile, TensorMap const& m, char const* what, std::uintptr_t pc) {
   Block const& b = *engine.self->block;
   auto const p = static_cast<char const*>(tile);
   if (device_offset(p) % 128 || p < b.shared || p + m.box_bytes() > b.shared + b.used_bytes)
-    stop(format("%s at %s: the tile must be 128-byte aligned and inside the block's shared memory, by %s", what, site(pc).c_str(), who(*engine.self).c_str()));
+    stop(format("%s at %s: the tile must be 128-byte aligned and inside the block's shared memory, by %s", what, site(pc).c_str(),
+                who(*engine.self).c_str()));
 }
 // Visits the box in pieces of at most 16 bytes: f(shared piece, global piece or null when outside, bytes).
 template <class F> void for_pieces(TensorMap const& m, int const* at, char* tile, F f) {
@@ -59,7 +62,8 @@ void check_global(char const* p, std::size_t n, char const* what, std::uintptr_t
   for (std::size_t i = 0; i < n; ++i) {
     Byte const b = byte_at(p + i);
     if (b == Byte::unallocated) stop(format("%s at %s: out of bounds of global memory, by %s", what, site(pc).c_str(), who(*engine.self).c_str()));
-    if (b == Byte::in_flight) find(format("missing wait: %s at %s touches global memory with another copy in flight", what, site(pc).c_str()), pc, 0, 3);
+    if (b == Byte::in_flight)
+      find(format("missing wait: %s at %s touches global memory with another copy in flight", what, site(pc).c_str()), pc, 0, 3);
   }
 }
 
@@ -140,7 +144,8 @@ void tma_load(void* to, CUtensorMap const* map, std::uint64_t* bar, int rank, in
   MBarrier& m = mbarrier_at(bar, "TMA load", pc);
   if (instrumented) check_access(bar, 8, Access::atomic, pc);
   if (!m.fenced && m.initialised_by->fenced < m.initialised_at)
-    find(format("missing fence: an mbarrier is used by a TMA load at %s, and nobody made its initialisation visible to it (fence_barrier_init)", site(pc).c_str()), pc, 0, 10);
+    find(format("missing fence: an mbarrier is used by a TMA load at %s, and nobody made its initialisation visible to it (fence_barrier_init)",
+                site(pc).c_str()), pc, 0, 10);
   load->agent = m.agent;
   if (instrumented) {
     Actor const me = as_agent(t, m.agent);
@@ -192,7 +197,9 @@ void tma_store(CUtensorMap const* map, void const* from, int rank, int const* at
       record(writer, global, n, true, false, pc);
       set_bytes(global, n, Byte::in_flight);
     });
-    if (!complete) find(format("TMA store at %s reads shared memory that is uninitialised or has a copy in flight, by %s", site(pc).c_str(), who(t).c_str()), pc, 0, 6);
+    if (!complete)
+      find(format("TMA store at %s reads shared memory that is uninitialised or has a copy in flight, by %s", site(pc).c_str(), who(t).c_str()), pc,
+           0, 6);
   } else {
     for_pieces(store->map, at, store->from, [&](char*, char* global, std::size_t n) {
       if (global) check_global(global, n, "TMA store", pc);
@@ -213,17 +220,18 @@ void bulk_wait(int pending, bool read_only) {
   Thread& t = *engine.self;
   auto& committed = t.stores.committed;
   auto const threads = static_cast<unsigned>(t.block->threads.size());
-  for (std::size_t i = 0; i + static_cast<std::size_t>(pending) < committed.size(); ++i)
+  std::size_t const over = committed.size() - std::min(committed.size(), static_cast<std::size_t>(pending));
+  for (std::size_t i = 0; i < over; ++i)
     for (auto const& store : committed[i]) {
       read_only ? store->read() : store->land();
       store->awaited = true;
       learn(t, threads + first_store_read + store_agent(t), store->read_time);
       if (!read_only) learn(t, threads + first_store_write + store_agent(t), store->write_time);
     }
-  if (!read_only)
-    while (committed.size() > static_cast<std::size_t>(pending)) committed.pop_front();
+  if (!read_only) committed.erase(committed.begin(), committed.begin() + static_cast<std::ptrdiff_t>(over));
 }
 void check_stores_at_end(Thread& t) {
+  if (t.stores.open.empty() && t.stores.committed.empty()) return;
   bool left = !t.stores.open.empty();
   for (auto const& group : t.stores.committed)
     for (auto const& store : group) {

@@ -22,7 +22,8 @@ WarpProducts& products_of(Thread const& t) {
 struct Layout { std::uint32_t start, leading, stride; unsigned span; };
 Layout layout_of(std::uint64_t d) {
   unsigned const code = static_cast<unsigned>(d >> 62);
-  return {static_cast<std::uint32_t>(d & 0x3fff) << 4, static_cast<std::uint32_t>(d >> 16 & 0x3fff) << 4, static_cast<std::uint32_t>(d >> 32 & 0x3fff) << 4,
+  return {static_cast<std::uint32_t>(d & 0x3fff) << 4, static_cast<std::uint32_t>(d >> 16 & 0x3fff) << 4,
+          static_cast<std::uint32_t>(d >> 32 & 0x3fff) << 4,
           code == 1 ? 128u : code == 2 ? 64u : code == 3 ? 32u : 0u};
 }
 // Where 16 bytes of a row are: elements k to k + 7.
@@ -99,13 +100,14 @@ void check_operand(Thread& t, Actor const& me, std::uint64_t descriptor, int fir
     stop(format("wgmma at %s: a tile that does not start where its swizzle does is not modelled, by %s", site(pc).c_str(), who(t).c_str()));
   for_chunks(descriptor, first, rows, [&](int, int, std::uint32_t address) {
     char const* const p = window_of(b) + address;
-    if (p < b.shared || p + 16 > b.shared + b.used_bytes) stop(format("wgmma at %s reads outside the block's shared memory, by %s", site(pc).c_str(), who(t).c_str()));
+    if (p < b.shared || p + 16 > b.shared + b.used_bytes)
+      stop(format("wgmma at %s reads outside the block's shared memory, by %s", site(pc).c_str(), who(t).c_str()));
     if (!instrumented) return;
     bool flying = false, missing = false;
     for (int i = 0; i < 16; ++i) flying = flying || byte_at(p + i) == Byte::in_flight, missing = missing || byte_at(p + i) == Byte::uninitialised;
     if (flying || missing)
-      find(format("%s at %s by the warp of %s", flying ? "missing wait: wgmma of bytes that a copy has in flight," : "wgmma reads uninitialised shared memory", site(pc).c_str(), who(t).c_str()),
-           pc, flying, 6);
+      find(format("%s at %s by the warp of %s", flying ? "missing wait: wgmma of bytes that a copy has in flight," : "wgmma reads uninitialised shared memory",
+                  site(pc).c_str(), who(t).c_str()), pc, flying, 6);
     record(me, p, 16, false, false, pc);
   });
 }
@@ -117,16 +119,20 @@ void start_product(void* const* lanes, unsigned) {
   WarpProducts& w = products_of(t);
   for (int i = 1; i < 32; ++i) {
     auto const& other = *static_cast<Call*>(lanes[i]);
-    if (other.a != call.a || other.b != call.b || other.accumulate != call.accumulate) stop(format("wgmma at %s: lanes disagree, by the warp of %s", site(call.pc).c_str(), who(t).c_str()));
+    if (other.a != call.a || other.b != call.b || other.accumulate != call.accumulate)
+      stop(format("wgmma at %s: lanes disagree, by the warp of %s", site(call.pc).c_str(), who(t).c_str()));
   }
-  if ((t.warp / 4 + 1) * 128 > b.threads.size()) stop(format("wgmma at %s needs whole warpgroups of 128 threads, by %s", site(call.pc).c_str(), who(t).c_str()));
+  if ((t.warp / 4 + 1) * 128 > b.threads.size())
+    stop(format("wgmma at %s needs whole warpgroups of 128 threads, by %s", site(call.pc).c_str(), who(t).c_str()));
 
   std::shared_ptr<Accumulators> acc;
   for (auto const& busy : w.busy)
     if (busy->of_lane[0] == call.d) acc = busy;
   if (!acc && !w.fenced)
-    find(format("missing wgmma_fence before the first product on its accumulators, at %s by the warp of %s", site(call.pc).c_str(), who(t).c_str()), call.pc, 0, 11);
-  if (acc && acc->width != call.width) stop(format("wgmma at %s: products of different widths on the same accumulators, by %s", site(call.pc).c_str(), who(t).c_str()));
+    find(format("missing wgmma_fence before the first product on its accumulators, at %s by the warp of %s", site(call.pc).c_str(), who(t).c_str()),
+         call.pc, 0, 11);
+  if (acc && acc->width != call.width)
+    stop(format("wgmma at %s: products of different widths on the same accumulators, by %s", site(call.pc).c_str(), who(t).c_str()));
   if (!acc) {
     acc = std::make_shared<Accumulators>();
     acc->width = call.width;
@@ -136,7 +142,8 @@ void start_product(void* const* lanes, unsigned) {
     w.busy.push_back(acc);
   }
   ++acc->pending;
-  auto product = std::make_shared<Product>(Product{.a = call.a, .b = call.b, .width = call.width, .accumulate = call.accumulate, .type = call.type, .to = acc});
+  auto product = std::make_shared<Product>(Product{.a = call.a, .b = call.b, .width = call.width, .accumulate = call.accumulate, .type = call.type,
+                                                   .to = acc});
   Actor const me = instrumented ? as_agent(t, first_product + t.warp % product_agents) : Actor{};
   product->time = me.time;
   check_operand(t, me, call.a, static_cast<int>(t.warp % 4) * 16, 16, call.pc);
@@ -160,7 +167,8 @@ std::uint64_t descriptor(void const* tile) {
   Inside const inside;
   Block const& b = *engine.self->block;
   auto const p = static_cast<char const*>(tile);
-  if (p < b.shared || p >= b.shared + b.used_bytes) stop(format("descriptor at %s of what is not in the block's shared memory, by %s", site(SIMT_CALLER).c_str(), who(*engine.self).c_str()));
+  if (p < b.shared || p >= b.shared + b.used_bytes)
+    stop(format("descriptor at %s of what is not in the block's shared memory, by %s", site(SIMT_CALLER).c_str(), who(*engine.self).c_str()));
   auto const address = static_cast<std::uint64_t>(p - window_of(b));
   return address >> 4 | std::uint64_t{1} << 16 | std::uint64_t{1024 >> 4} << 32 | std::uint64_t{1} << 62;
 }
@@ -209,9 +217,11 @@ void check_products_at_end(Block& b) {
   for (unsigned warp = 0; warp < b.products.size(); ++warp) {
     unsigned const leader = warp / 4 * 4;
     WarpProducts const *const w = b.products[warp].get(), *const first = b.products[leader].get();
-    if (w && !w->busy.empty()) find(format("warp %u of block (%u,%u,%u) ends with products that it never waited for", warp, b.index.x, b.index.y, b.index.z), 0, 0, 25);
+    if (w && !w->busy.empty())
+      find(format("warp %u of block (%u,%u,%u) ends with products that it never waited for", warp, b.index.x, b.index.y, b.index.z), 0, 0, 25);
     if ((w || first) && (!w || !first || w->log != first->log))
-      find(format("warps %u and %u of block (%u,%u,%u) are of one warpgroup and did not issue the same products", leader, warp, b.index.x, b.index.y, b.index.z), 0, 0, 26);
+      find(format("warps %u and %u of block (%u,%u,%u) are of one warpgroup and did not issue the same products", leader, warp, b.index.x, b.index.y,
+                  b.index.z), 0, 0, 26);
   }
 }
 

@@ -7,8 +7,9 @@
 namespace {
 using namespace coterie;
 using samples::check_found;
+using samples::run;
+using samples::run_shared;
 using simt::Array;
-constexpr cudaStream_t stream = nullptr;
 
 std::string line_of(int line) { return "faults.cpp:" + std::to_string(line); }
 
@@ -43,16 +44,16 @@ __global__ void one_fence_kernel(int* data, int* flag) {                  // the
 TEST_CASE("faults: races") {
   if (!simt::checked()) return;
   Array<int> p(std::vector<int>(64, 0));
-  check_found({"race on global memory: write", line_of(racing_line), "another block"}, [&] { launch(racing_blocks_kernel, Launch{.grid = 2, .block = 32}, stream, Where::here(), p.data()); });
-  check_found({"shared memory"}, [&] { launch(racing_threads_kernel, Launch{.grid = 1, .block = 64}, stream, Where::here(), p.data()); });
-  check_found({"race on shared memory", "same block"}, [&] { launch(racing_lanes_kernel, Launch{.grid = 1, .block = 32}, stream, Where::here(), p.data()); });
-  check_found({"race on global memory", "atomic"}, [&] { launch(half_atomic_kernel, Launch{.grid = 1, .block = 2}, stream, Where::here(), p.data()); });
+  check_found({"race on global memory: write", line_of(racing_line), "another block"}, [&] { run(racing_blocks_kernel, 2, 32, p.data()); });
+  check_found({"shared memory"}, [&] { run(racing_threads_kernel, 1, 64, p.data()); });
+  check_found({"race on shared memory", "same block"}, [&] { run(racing_lanes_kernel, 1, 32, p.data()); });
+  check_found({"race on global memory", "atomic"}, [&] { run(half_atomic_kernel, 1, 2, p.data()); });
 }
 TEST_CASE("faults: a release without an acquire") {
   if (!simt::checked()) return;
   simt::config().resident = 2;
   Array<int> data(std::vector<int>(2, 0)), flag(std::vector<int>{0});
-  CHECK(simt::failure_of([&] { launch(one_fence_kernel, Launch{.grid = 2, .block = 1}, stream, Where::here(), data.data(), flag.data()); }).find("race on global memory") == 0);
+  CHECK(simt::failure_of([&] { run(one_fence_kernel, 2, 1, data.data(), flag.data()); }).find("race on global memory") == 0);
   simt::config() = {};
 }
 
@@ -86,23 +87,24 @@ __global__ void recursion_kernel(int* p, int depth) {
 TEST_CASE("faults: addresses") {
   Array<float> p(std::vector<float>(64, 1.f)), out(64);
   static float host[64];
-  check_found({"misaligned 16-byte read at faults.cpp:"}, [&] { launch(misaligned_kernel, Launch{.grid = 1, .block = 4}, stream, Where::here(), p.data(), out.data()); });
+  check_found({"misaligned 16-byte read at faults.cpp:"}, [&] { run(misaligned_kernel, 1, 4, p.data(), out.data()); });
   if (!simt::checked()) return;
-  check_found({"out of bounds: 4-byte write of global memory at faults.cpp:"}, [&] { launch(one_too_far_kernel, Launch{.grid = 1, .block = 64}, stream, Where::here(), p.data(), 64); });
-  check_found({"out of bounds: 4-byte write of shared memory at faults.cpp:"}, [&] { launch(shared_one_too_far_kernel, Launch{.grid = 1, .block = 64, .shared = 256}, stream, Where::here(), 64); });
-  check_found({"out of bounds: 4-byte read of shared memory at faults.cpp:"}, [&] { launch(next_variable_kernel, Launch{.grid = 1, .block = 4}, stream, Where::here(), reinterpret_cast<int*>(out.data())); });
-  check_found({"shared memory has 256 bytes, its launch gives 128"}, [&] { launch(shared_one_too_far_kernel, Launch{.grid = 1, .block = 1, .shared = 128}, stream, Where::here(), 64); });
-  check_found({"read of host memory", "faults.cpp:"}, [&] { launch(copy_kernel, Launch{.grid = 1, .block = 32}, stream, Where::here(), static_cast<float const*>(host), out.data()); });
+  check_found({"out of bounds: 4-byte write of global memory at faults.cpp:"}, [&] { run(one_too_far_kernel, 1, 64, p.data(), 64); });
+  check_found({"out of bounds: 4-byte write of shared memory at faults.cpp:"}, [&] { run_shared(shared_one_too_far_kernel, 256, 64, 64); });
+  check_found({"out of bounds: 4-byte read of shared memory at faults.cpp:"},
+              [&] { run(next_variable_kernel, 1, 4, reinterpret_cast<int*>(out.data())); });
+  check_found({"shared memory has 256 bytes, its launch gives 128"}, [&] { run_shared(shared_one_too_far_kernel, 128, 1, 64); });
+  check_found({"read of host memory", "faults.cpp:"}, [&] { run(copy_kernel, 1, 32, static_cast<float const*>(host), out.data()); });
   check_found({"of host memory or of another thread's locals"}, [&] {
     Array<float*> box(1);
-    launch(locals_kernel, Launch{.grid = 1, .block = 32}, stream, Where::here(), box.data(), out.data());
+    run(locals_kernel, 1, 32, box.data(), out.data());
   });
   float* freed = nullptr;
   {
     Array<float> gone(std::vector<float>(64, 1.f));
     freed = gone.data();
   }
-  check_found({"out of bounds: 4-byte read of global memory"}, [&] { launch(copy_kernel, Launch{.grid = 1, .block = 32}, stream, Where::here(), static_cast<float const*>(freed), out.data()); });
+  check_found({"out of bounds: 4-byte read of global memory"}, [&] { run(copy_kernel, 1, 32, static_cast<float const*>(freed), out.data()); });
   check_found({"host code at faults.cpp:", "touches device memory"}, [&] { *static_cast<float volatile*>(p.data()) = 1; });
 }
 __global__ void endless_kernel(int const* p) {
@@ -110,11 +112,11 @@ __global__ void endless_kernel(int const* p) {
 }
 TEST_CASE("faults: kernels that would end the program, or never end") {
   Array<int> p(std::vector<int>(4, 0));
-  check_found({"by block (0,0,0) thread"}, [&] { launch(null_kernel, Launch{.grid = 1, .block = 1}, stream, Where::here(), static_cast<int*>(nullptr)); });
-  check_found({"integer division by zero at faults.cpp:"}, [&] { launch(divide_kernel, Launch{.grid = 1, .block = 1}, stream, Where::here(), p.data()); });
-  check_found({"local variables need more than"}, [&] { launch(recursion_kernel, Launch{.grid = 1, .block = 1}, stream, Where::here(), p.data(), 1000); });
+  check_found({"by block (0,0,0) thread"}, [&] { run(null_kernel, 1, 1, static_cast<int*>(nullptr)); });
+  check_found({"integer division by zero at faults.cpp:"}, [&] { run(divide_kernel, 1, 1, p.data()); });
+  check_found({"local variables need more than"}, [&] { run(recursion_kernel, 1, 1, p.data(), 1000); });
   simt::config().stuck_seconds = 1;
-  std::string const endless = simt::failure_of([&] { launch(endless_kernel, Launch{.grid = 1, .block = 1}, stream, Where::here(), static_cast<int const*>(p.data())); });
+  std::string const endless = simt::failure_of([&] { run(endless_kernel, 1, 1, static_cast<int const*>(p.data())); });
   CHECK(endless.find(simt::checked() ? "run without getting anywhere" : "no progress: a thread runs for 1 s") != std::string::npos);
   simt::config() = {};
   p.put(std::vector<int>{1, 2, 3, 4});           // and the device works again
@@ -131,11 +133,11 @@ TEST_CASE("faults: uninitialised memory") {
   if (simt::checked()) {
     check_found({"read of uninitialised global memory at faults.cpp:"}, [&] {
       Array<float> fresh(32);
-      launch(copy_kernel, Launch{.grid = 1, .block = 32}, stream, Where::here(), fresh.data(), out.data());
+      run(copy_kernel, 1, 32, fresh.data(), out.data());
     });
-    check_found({"read of uninitialised shared memory at faults.cpp:"}, [&] { launch(uninitialised_shared_kernel, Launch{.grid = 1, .block = 32}, stream, Where::here(), out.data()); });
+    check_found({"read of uninitialised shared memory at faults.cpp:"}, [&] { run(uninitialised_shared_kernel, 1, 32, out.data()); });
   } else {
-    launch(uninitialised_shared_kernel, Launch{.grid = 1, .block = 32}, stream, Where::here(), out.data());
+    run(uninitialised_shared_kernel, 1, 32, out.data());
     CHECK(out.get()[0] != out.get()[0]);         // it is NaN
   }
 }
@@ -173,18 +175,18 @@ __global__ void poll_kernel(int* p) {
 __global__ void trap_kernel(int*) { ptx::trap(); }
 TEST_CASE("faults: threads that do not meet") {
   Array<int> p(std::vector<int>(128, 0));
-  auto const run = [&](void (*kernel)(int*), unsigned threads) { return [&p, kernel, threads] { launch(kernel, Launch{.grid = 1, .block = threads}, stream, Where::here(), p.data()); }; };
-  check_found({"divergent __syncthreads", "faults.cpp:"}, run(divergent_kernel, 64));
-  check_found({"deadlock: 16 threads wait for __shfl_sync at faults.cpp:", "(mask ffffffff)", "block (0,0,0)"}, run(absent_lanes_kernel, 32));
-  check_found({"divergent warp", "__shfl_sync", "__any_sync"}, run(different_functions_kernel, 32));
-  check_found({"not in its own mask 0000ffff"}, run(foreign_mask_kernel, 32));
-  check_found({"reads lane 20, which is not in the mask 0000ffff"}, run(outside_mask_kernel, 32));
-  check_found({"deadlock: 32 threads wait for a named barrier at faults.cpp:", "(barrier 3: 32 of 64)"}, run(short_barrier_kernel, 64));
-  check_found({"barrier 1: "}, run(barrier_counts_kernel, 96));
-  check_found({"deadlock:", "(barrier 1: 32 of 64)", "(barrier 2: 32 of 64)"}, run(cross_kernel, 64));
-  check_found({"ptx::trap() by block (0,0,0) thread"}, run(trap_kernel, 32));
+  auto const running = [&](void (*kernel)(int*), unsigned threads) { return [&p, kernel, threads] { run(kernel, 1, threads, p.data()); }; };
+  check_found({"divergent __syncthreads", "faults.cpp:"}, running(divergent_kernel, 64));
+  check_found({"deadlock: 16 threads wait for __shfl_sync at faults.cpp:", "(mask ffffffff)", "block (0,0,0)"}, running(absent_lanes_kernel, 32));
+  check_found({"divergent warp", "__shfl_sync", "__any_sync"}, running(different_functions_kernel, 32));
+  check_found({"not in its own mask 0000ffff"}, running(foreign_mask_kernel, 32));
+  check_found({"reads lane 20, which is not in the mask 0000ffff"}, running(outside_mask_kernel, 32));
+  check_found({"deadlock: 32 threads wait for a named barrier at faults.cpp:", "(barrier 3: 32 of 64)"}, running(short_barrier_kernel, 64));
+  check_found({"barrier 1: "}, running(barrier_counts_kernel, 96));
+  check_found({"deadlock:", "(barrier 1: 32 of 64)", "(barrier 2: 32 of 64)"}, running(cross_kernel, 64));
+  check_found({"ptx::trap() by block (0,0,0) thread"}, running(trap_kernel, 32));
   simt::config().resident = 2;
-  CHECK(simt::failure_of(run(poll_kernel, 1)).find("run without getting anywhere") != std::string::npos);
+  CHECK(simt::failure_of(running(poll_kernel, 1)).find("run without getting anywhere") != std::string::npos);
   simt::config() = {};
 }
 
@@ -221,11 +223,11 @@ __global__ void misaligned_copy_kernel(float const* p) {
 }
 TEST_CASE("faults: cp.async") {
   Array<float> p(std::vector<float>(64, 1.f)), out(64);
-  check_found({"misaligned cp.async at faults.cpp:"}, [&] { launch(misaligned_copy_kernel, Launch{.grid = 1, .block = 1}, stream, Where::here(), p.data()); });
-  check_found({"ends with cp.async copies that it never waited for"}, [&] { launch(never_waited_kernel, Launch{.grid = 1, .block = 1}, stream, Where::here(), p.data()); });
+  check_found({"misaligned cp.async at faults.cpp:"}, [&] { run(misaligned_copy_kernel, 1, 1, p.data()); });
+  check_found({"ends with cp.async copies that it never waited for"}, [&] { run(never_waited_kernel, 1, 1, p.data()); });
   if (!simt::checked()) return;
-  check_found({"missing wait: read at faults.cpp:"}, [&] { launch(early_read_kernel, Launch{.grid = 1, .block = 1}, stream, Where::here(), p.data(), out.data()); });
-  check_found({"missing wait: read at faults.cpp:"}, [&] { launch(one_group_too_many_kernel, Launch{.grid = 1, .block = 1}, stream, Where::here(), p.data(), out.data()); });
-  check_found({"shared memory at faults.cpp:"}, [&] { launch(somebody_elses_copy_kernel, Launch{.grid = 1, .block = 32}, stream, Where::here(), p.data(), out.data()); });
+  check_found({"missing wait: read at faults.cpp:"}, [&] { run(early_read_kernel, 1, 1, p.data(), out.data()); });
+  check_found({"missing wait: read at faults.cpp:"}, [&] { run(one_group_too_many_kernel, 1, 1, p.data(), out.data()); });
+  check_found({"shared memory at faults.cpp:"}, [&] { run(somebody_elses_copy_kernel, 1, 32, p.data(), out.data()); });
 }
 }

@@ -66,7 +66,8 @@ __global__ void __launch_bounds__(256, 1) pipeline_kernel(__grid_constant__ CUte
       COTERIE_SYNC("pipeline: for all who write the next", ptx::bar_sync(1, 128));
 #pragma unroll
       for (int j = 0; j < N / 16; ++j) {
-        std::uint32_t const r[4]{ptx::pack2<T>(d[8 * j], d[8 * j + 1]), ptx::pack2<T>(d[8 * j + 2], d[8 * j + 3]), ptx::pack2<T>(d[8 * j + 4], d[8 * j + 5]),
+        std::uint32_t const r[4]{ptx::pack2<T>(d[8 * j], d[8 * j + 1]), ptx::pack2<T>(d[8 * j + 2], d[8 * j + 3]),
+                                 ptx::pack2<T>(d[8 * j + 4], d[8 * j + 5]),
                                  ptx::pack2<T>(d[8 * j + 6], d[8 * j + 7])};
         ptx::stmatrix_x4(&s.c[j / 4][chunk_of(warp % 4 * 16 + lane % 16, j % 4 * 2 + lane / 16)], r);
       }
@@ -104,7 +105,8 @@ template <class T, int N> __global__ void __launch_bounds__(128) fill_kernel(T c
   for (int j = 0; j < N / 8; ++j)
 #pragma unroll
     for (int h = 0; h < 2; ++h)
-      ptx::store8(c + (warp * 16 + lane / 4 + 8 * h) * N + 8 * j + 2 * (lane % 4), {__float_as_uint(d[4 * j + 2 * h]), __float_as_uint(d[4 * j + 2 * h + 1])});
+      ptx::store8(c + (warp * 16 + lane / 4 + 8 * h) * N + 8 * j + 2 * (lane % 4),
+                  {__float_as_uint(d[4 * j + 2 * h]), __float_as_uint(d[4 * j + 2 * h + 1])});
 }
 
 }

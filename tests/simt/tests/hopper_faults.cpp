@@ -9,12 +9,14 @@
 namespace {
 using namespace coterie;
 using samples::check_found;
+using samples::run;
+using samples::run_shared;
 using simt::Array;
-constexpr cudaStream_t stream = nullptr;
 
 
 enum class Mistake : int {
-  none, no_init, too_many_arrivals, zero_count, short_bytes, read_early, never_awaited, misaligned_tile, wrong_rank, no_map, no_expect, overwrite, slot_not_free, other_memory
+  none, no_init, too_many_arrivals, zero_count, short_bytes, read_early, never_awaited, misaligned_tile, wrong_rank, no_map, no_expect, overwrite,
+  slot_not_free, other_memory
 };
 struct Shared { bf16 tile[2][64 * 64]; std::uint64_t bar[2]; };
 template <Mistake M> __global__ void load_kernel(__grid_constant__ CUtensorMap const map, float* out) {
@@ -42,7 +44,7 @@ template <Mistake M> __global__ void load_kernel(__grid_constant__ CUtensorMap c
 template <Mistake M> auto loading(Array<bf16> const& in, Array<float> const& out) {
   return [&] {
     CUtensorMap const map = M == Mistake::no_map ? CUtensorMap{} : samples::rows_map(in.data(), 64, 64, 64);
-    launch(load_kernel<M>, Launch{.grid = 1, .block = 64, .shared = sizeof(Shared)}, stream, Where::here(), map, out.data());
+    run_shared(load_kernel<M>, sizeof(Shared), 64, map, out.data());
   };
 }
 TEST_CASE("hopper faults: mbarriers and TMA loads") {
@@ -73,14 +75,15 @@ TEST_CASE("hopper faults: tensors that lie elsewhere") {
   Array<float> out(64);
   static bf16 host[64 * 64];
   check_found({"TMA load at hopper_faults.cpp:", "leaves device memory"}, [&] {
-    launch(load_kernel<Mistake::none>, Launch{.grid = 1, .block = 64, .shared = sizeof(Shared)}, stream, Where::here(),
-           samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(host) + 15) & ~std::uintptr_t{15}),
+    run_shared(load_kernel<Mistake::none>, sizeof(Shared), 64,
+           samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                               reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(host) + 15) & ~std::uintptr_t{15}),
                                {.size = {64, 63}, .stride = {128}, .box = {64, 64}}, CU_TENSOR_MAP_SWIZZLE_128B), out.data());
   });
   if (!simt::checked()) return;
   Array<bf16> small(samples::integers<bf16>(64 * 60, 5)), fresh(64 * 64);
   check_found({"TMA load at hopper_faults.cpp:", "out of bounds of global memory"}, [&] {
-    launch(load_kernel<Mistake::none>, Launch{.grid = 1, .block = 64, .shared = sizeof(Shared)}, stream, Where::here(), samples::rows_map(small.data(), 64, 64, 64), out.data());
+    run_shared(load_kernel<Mistake::none>, sizeof(Shared), 64, samples::rows_map(small.data(), 64, 64, 64), out.data());
   });
   check_found({"read of uninitialised shared memory at hopper_faults.cpp:"}, loading<Mistake::none>(fresh, out));       // a copy is no use of it yet
 }
@@ -111,7 +114,7 @@ template <Slip S> std::string product(unsigned threads = 128) {
   for (int i = 0; i < 9 && failure.empty(); ++i) {
     simt::use_schedule(i);
     failure = simt::failure_of([&] {
-      launch(product_kernel<S>, Launch{.grid = 1, .block = threads, .shared = sizeof(Operands)}, stream, Where::here(), out.data());
+      run_shared(product_kernel<S>, sizeof(Operands), threads, out.data());
       return out.get()[0] == 0;
     });
   }
@@ -132,7 +135,7 @@ TEST_CASE("hopper faults: rows that nobody wrote go through a product as NaN, wi
   std::string const failure = simt::survives(9, [&] {
     Array<bf16> da(64 * 64), db(b), c(64 * 64);
     check(cudaMemcpy(da.data(), a.data(), 40 * 128, cudaMemcpyHostToDevice));
-    launch(samples::pipeline_kernel<bf16, 64>, Launch{.grid = 1, .block = 256, .shared = sizeof(samples::PipelineShared<bf16, 64>)}, stream, Where::here(),
+    run_shared(samples::pipeline_kernel<bf16, 64>, sizeof(samples::PipelineShared<bf16, 64>), 256,
            samples::rows_map(da.data(), 64, 64, 64), samples::rows_map(db.data(), 64, 64, 64), samples::rows_map(c.data(), 64, 64, 64), 1, 1, 1);
     auto const want = samples::product(a, b, 64, 64, 64);
     auto const got = c.get();
@@ -151,8 +154,8 @@ __global__ void __launch_bounds__(384, 1) fair_kernel(int) {
   else ptx::setmaxnreg_dec<24>();
 }
 TEST_CASE("hopper faults: registers") {
-  check_found({"wait for registers (setmaxnreg.inc) at hopper_faults.cpp:"}, [] { launch(greedy_kernel, Launch{.grid = 1, .block = 384}, stream, Where::here(), 0); });
-  CHECK(simt::survives(18, [] { launch(fair_kernel, Launch{.grid = 1, .block = 384}, stream, Where::here(), 0); }) == "");
+  check_found({"wait for registers (setmaxnreg.inc) at hopper_faults.cpp:"}, [] { run(greedy_kernel, 1, 384, 0); });
+  CHECK(simt::survives(18, [] { run(fair_kernel, 1, 384, 0); }) == "");
 }
 
 __global__ void vote_kernel(int* p) { p[threadIdx.x] = ptx::elect_one(); }
@@ -167,11 +170,11 @@ TEST_CASE("hopper faults: instructions that sm_80 does not have") {
     simt::config() = {};
     return found;
   };
-  CHECK(on_ampere([&] { launch(vote_kernel, Launch{.grid = 1, .block = 32}, stream, Where::here(), p.data()); }).find("elect.sync needs sm_90, the device is sm_80") == 0);
+  CHECK(on_ampere([&] { run(vote_kernel, 1, 32, p.data()); }).find("elect.sync needs sm_90, the device is sm_80") == 0);
   CHECK(on_ampere(loading<Mistake::none>(in, out)).find("needs sm_90, the device is sm_80") != std::string::npos);
   CHECK(on_ampere([&] {
     Array<float> c(64);
-    launch(product_kernel<Slip::none>, Launch{.grid = 1, .block = 128, .shared = sizeof(Operands)}, stream, Where::here(), c.data());
+    run_shared(product_kernel<Slip::none>, sizeof(Operands), 128, c.data());
   }).find("wgmma needs sm_90") == 0);
 }
 }

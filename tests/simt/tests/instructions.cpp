@@ -25,7 +25,8 @@ template <samples::Matrices How> std::vector<std::uint32_t> ldmatrix() {
   return out.get();
 }
 TEST_CASE("instructions: ldmatrix") {
-  auto const plain = ldmatrix<samples::Matrices::x4>(), transposed = ldmatrix<samples::Matrices::x4_transposed>(), two = ldmatrix<samples::Matrices::x2>();
+  auto const plain = ldmatrix<samples::Matrices::x4>(), transposed = ldmatrix<samples::Matrices::x4_transposed>(),
+      two = ldmatrix<samples::Matrices::x2>();
   for (int lane = 0; lane < 32; ++lane)
     for (int m = 0; m < 4; ++m) {
       unsigned const row = static_cast<unsigned>(lane) / 4, column = static_cast<unsigned>(lane) % 4 * 2, base = static_cast<unsigned>(m) * 64;
@@ -70,7 +71,8 @@ template <class T, int N> bool products() {
   auto const a = samples::integers<T>(64 * 64, 3), b = samples::integers<T>(N * 64, 4);
   Array<T> da(a), db(b);
   Array<float> c(64 * N);
-  launch(samples::fill_kernel<T, N>, Launch{.grid = 1, .block = 128, .shared = sizeof(samples::FillShared<T, N>)}, nullptr, at(), da.data(), db.data(), c.data());
+  launch(samples::fill_kernel<T, N>, Launch{.grid = 1, .block = 128, .shared = sizeof(samples::FillShared<T, N>)}, nullptr, at(), da.data(),
+         db.data(), c.data());
   return c.get() == samples::product(a, b, 64, N, 64);
 }
 TEST_CASE_TEMPLATE("instructions: wgmma of every width", T, bf16, fp16) {
@@ -88,7 +90,8 @@ template <class T> void check_conversions(std::vector<float> in) {
   Array<float> from(in);
   Array<std::uint32_t> packed(in.size() / 2);
   Array<float2> back(in.size() / 2);
-  launch(samples::convert_kernel<T>, Launch{.grid = static_cast<unsigned>(in.size() / 128), .block = 64}, nullptr, at(), from.data(), packed.data(), back.data());
+  launch(samples::convert_kernel<T>, Launch{.grid = static_cast<unsigned>(in.size() / 128), .block = 64}, nullptr, at(), from.data(), packed.data(),
+         back.data());
   auto const p = packed.get();
   auto const f = back.get();
   int wrong = 0;
@@ -157,17 +160,19 @@ TEST_CASE("instructions: TMA boxes with every swizzle, and zeros outside") {
   constexpr int columns = 80, rows = 21, height = 16;                       // of 2 bytes
   auto const bytes = numbered(columns * rows * 2);
   Array<unsigned char> tensor(bytes);
-  struct Swizzle { CUtensorMapSwizzle code; int width; };                   // width of the box in bytes
-  for (Swizzle s : {Swizzle{CU_TENSOR_MAP_SWIZZLE_NONE, 48}, {CU_TENSOR_MAP_SWIZZLE_32B, 32}, {CU_TENSOR_MAP_SWIZZLE_64B, 64}, {CU_TENSOR_MAP_SWIZZLE_128B, 128}})
+  struct Swizzle { CUtensorMapSwizzle code; int width, period; };           // bytes of a row of the box; lines of 128 bytes until it repeats
+  for (Swizzle s : {Swizzle{CU_TENSOR_MAP_SWIZZLE_NONE, 48, 1}, {CU_TENSOR_MAP_SWIZZLE_32B, 32, 2}, {CU_TENSOR_MAP_SWIZZLE_64B, 64, 4},
+                    {CU_TENSOR_MAP_SWIZZLE_128B, 128, 8}})
     for (int4 where : {int4{0, 0, 0, 0}, {8, 3, 0, 0}, {-5, -2, 0, 0}, {60, 12, 0, 0}}) {
       auto const map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, tensor.data(),
-                                           {.size = {columns, rows}, .stride = {columns * 2}, .box = {static_cast<cuuint32_t>(s.width / 2), height}}, s.code);
+                                           {.size = {columns, rows}, .stride = {columns * 2}, .box = {static_cast<cuuint32_t>(s.width / 2), height}},
+                                           s.code);
       auto const got = box<2>(map, where, s.width * height);
       int wrong = 0;
       for (int r = 0; r < height; ++r)
         for (int c = 0; c < s.width; ++c) {
           // 16-byte columns of a row are permuted by bits of its number: all three for 128, two for 64, one for 32.
-          int const line = (r * s.width + c) / 128, permuted = s.code == CU_TENSOR_MAP_SWIZZLE_128B ? line % 8 : s.code == CU_TENSOR_MAP_SWIZZLE_64B ? line % 4 : s.code == CU_TENSOR_MAP_SWIZZLE_32B ? line % 2 : 0;
+          int const permuted = (r * s.width + c) / 128 % s.period;
           int const place = r * s.width + (c ^ permuted * 16), x = where.x + c / 2, y = where.y + r;
           bool const inside = x >= 0 && x < columns && y >= 0 && y < rows;
           wrong += got[z(place)] != (inside ? bytes[z((y * columns + x) * 2 + c % 2)] : 0);
@@ -178,22 +183,27 @@ TEST_CASE("instructions: TMA boxes with every swizzle, and zeros outside") {
 TEST_CASE("instructions: TMA of three dimensions, bytes and floats") {
   auto const bytes = numbered(32 * 6 * 5);
   Array<unsigned char> tensor(bytes);
-  auto const map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, tensor.data(), {.size = {32, 6, 5}, .stride = {32, 32 * 6}, .box = {16, 4, 3}}, CU_TENSOR_MAP_SWIZZLE_NONE);
+  auto const map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, tensor.data(), {.size = {32, 6, 5}, .stride = {32, 32 * 6}, .box = {16, 4, 3}},
+                                       CU_TENSOR_MAP_SWIZZLE_NONE);
   auto const got = box<3>(map, {16, 3, 3, 0}, 16 * 4 * 3);
   int wrong = 0;
   for (int k = 0; k < 3; ++k)
     for (int j = 0; j < 4; ++j)
-      for (int i = 0; i < 16; ++i) wrong += got[z((k * 4 + j) * 16 + i)] != (j + 3 < 6 && k + 3 < 5 ? bytes[z(((k + 3) * 6 + j + 3) * 32 + 16 + i)] : 0);
+      for (int i = 0; i < 16; ++i)
+        wrong += got[z((k * 4 + j) * 16 + i)] != (j + 3 < 6 && k + 3 < 5 ? bytes[z(((k + 3) * 6 + j + 3) * 32 + 16 + i)] : 0);
   CHECK(wrong == 0);
-  auto const floats = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_FLOAT32, tensor.data(), {.size = {8, 6, 5}, .stride = {32, 32 * 6}, .box = {8, 6, 5}}, CU_TENSOR_MAP_SWIZZLE_NONE);
+  auto const floats = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_FLOAT32, tensor.data(),
+                                          {.size = {8, 6, 5}, .stride = {32, 32 * 6}, .box = {8, 6, 5}}, CU_TENSOR_MAP_SWIZZLE_NONE);
   CHECK(box<3>(floats, {0, 0, 0, 0}, 32 * 6 * 5) == bytes);
 }
 TEST_CASE("instructions: TMA stores drop what lies outside") {
   constexpr int columns = 64, rows = 10;
   auto const tile = numbered(32 * 8);
   Array<unsigned char> in(tile), tensor(std::vector<unsigned char>(columns * rows, 0));
-  auto const map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, tensor.data(), {.size = {columns, rows}, .stride = {columns}, .box = {32, 8}}, CU_TENSOR_MAP_SWIZZLE_NONE);
-  launch(samples::unbox_kernel<2>, Launch{.grid = 1, .block = 64, .shared = sizeof(samples::BoxShared)}, nullptr, at(), map, int4{48, 5, 0, 0}, 32 * 8, in.data());
+  auto const map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, tensor.data(), {.size = {columns, rows}, .stride = {columns}, .box = {32, 8}},
+                                       CU_TENSOR_MAP_SWIZZLE_NONE);
+  launch(samples::unbox_kernel<2>, Launch{.grid = 1, .block = 64, .shared = sizeof(samples::BoxShared)}, nullptr, at(), map, int4{48, 5, 0, 0},
+         32 * 8, in.data());
   auto const got = tensor.get();
   int wrong = 0;
   for (int y = 0; y < rows; ++y)
@@ -208,7 +218,8 @@ TEST_CASE("instructions: one map for ragged groups, by arithmetic modulo 2^64") 
   auto const bytes = numbered(pitch * rows);
   Array<unsigned char> tensor(bytes);
   auto const map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, tensor.data(),
-                                       {.size = {columns, big, most, most}, .stride = {pitch, (cuuint64_t{1} << 34) - pitch, pitch}, .box = {16, 8, 1, 1}}, CU_TENSOR_MAP_SWIZZLE_NONE);
+                                       {.size = {columns, big, most, most}, .stride = {pitch, (cuuint64_t{1} << 34) - pitch, pitch},
+                                        .box = {16, 8, 1, 1}}, CU_TENSOR_MAP_SWIZZLE_NONE);
   constexpr int begin = 4, length = 11, row = 8;                            // the last three rows of a group, and five beyond
   auto const got = box<4>(map, {16, (1 << 30) - length + row, 1 << 30, begin + length}, 16 * 8);
   int wrong = 0;
@@ -217,14 +228,16 @@ TEST_CASE("instructions: one map for ragged groups, by arithmetic modulo 2^64") 
   CHECK(wrong == 0);
   // For stores, three dimensions from a base 2^30 rows ahead: {column, 2^30 - length + row, begin + length}.
   auto const base = reinterpret_cast<unsigned char*>(reinterpret_cast<std::uintptr_t>(tensor.data()) - big * pitch);
-  auto const store_map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, base, {.size = {columns, big, most}, .stride = {pitch, pitch}, .box = {16, 8, 1}}, CU_TENSOR_MAP_SWIZZLE_NONE);
+  auto const store_map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, base,
+                                             {.size = {columns, big, most}, .stride = {pitch, pitch}, .box = {16, 8, 1}}, CU_TENSOR_MAP_SWIZZLE_NONE);
   Array<unsigned char> in(std::vector<unsigned char>(128, 0));
   launch(samples::unbox_kernel<3>, Launch{.grid = 1, .block = 64, .shared = sizeof(samples::BoxShared)}, nullptr, at(), store_map,
          int4{0, (1 << 30) - length + row, begin + length, 0}, 128, in.data());
   auto const after = tensor.get();
   wrong = 0;
   for (int y = 0; y < rows; ++y)
-    for (int x = 0; x < columns; ++x) wrong += after[z(y * pitch + x)] != (x < 16 && y >= begin + row && y < begin + length ? 0 : bytes[z(y * pitch + x)]);
+    for (int x = 0; x < columns; ++x)
+      wrong += after[z(y * pitch + x)] != (x < 16 && y >= begin + row && y < begin + length ? 0 : bytes[z(y * pitch + x)]);
   CHECK(wrong == 0);
 }
 TEST_CASE("instructions: the driver refuses maps that the hardware cannot use") {

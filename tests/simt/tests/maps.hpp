@@ -13,8 +13,8 @@ inline CUtensorMap tensor_map(CUtensorMapDataType type, void* base, MapShape con
   CUtensorMap map;
   cuuint32_t const step[5]{1, 1, 1, 1, 1};
   CUresult const code = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function)(
-      &map, type, static_cast<cuuint32_t>(shape.size.size()), base, shape.size.data(), shape.stride.data(), shape.box.data(), step, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+      &map, type, static_cast<cuuint32_t>(shape.size.size()), base, shape.size.data(), shape.stride.data(), shape.box.data(), step,
+      CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (code != want) coterie::fail("tensor map: got code " + std::to_string(code));
   return map;
 }

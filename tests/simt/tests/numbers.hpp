@@ -21,7 +21,8 @@ template <class T> std::vector<float> product(std::vector<T> const& a, std::vect
   for (int i = 0; i < m; ++i)
     for (int j = 0; j < n; ++j) {
       float sum = 0;
-      for (int x = 0; x < k; ++x) sum += coterie::to_float(a[static_cast<std::size_t>(i * k + x)]) * coterie::to_float(b[static_cast<std::size_t>(j * k + x)]);
+      for (int x = 0; x < k; ++x)
+        sum += coterie::to_float(a[static_cast<std::size_t>(i * k + x)]) * coterie::to_float(b[static_cast<std::size_t>(j * k + x)]);
       c[static_cast<std::size_t>(i * n + j)] = sum;
     }
   return c;

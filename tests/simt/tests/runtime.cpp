@@ -30,7 +30,13 @@ TEST_CASE("runtime: a launch that the device cannot make throws its code, and th
   CHECK(code_of({.grid = 1, .block = 32, .shared = 0, .programmatic = 1}) == cudaSuccess);
   simt::config().device = {.major = 8, .minor = 0, .shared = 163 * 1024};
   CHECK(code_of({.grid = 1, .block = 32, .shared = 164 * 1024}) == cudaErrorInvalidValue);
-  CHECK(code_of({.grid = 1, .block = 32, .shared = 0, .programmatic = 1}) == cudaErrorNotSupported);
+  CHECK(code_of({.grid = 1, .block = 32, .shared = 0, .programmatic = 1}) == cudaSuccess);     // as an ordinary launch
+  cudaLaunchAttribute programmatic{};
+  programmatic.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  programmatic.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = 1, config.blockDim = 32, config.attrs = &programmatic, config.numAttrs = 1;
+  CHECK(simt::launch(config, nothing_kernel) == cudaErrorNotSupported);
   simt::config() = {};
   CHECK(cudaDeviceSynchronize() == cudaSuccess);
   cudaGetLastError();
@@ -56,7 +62,8 @@ TEST_CASE("runtime: CudaError says what and where") {
   }
 }
 TEST_CASE("runtime: a fault sticks to the device until a test clears it") {
-  launch(samples::add_kernel, Launch{.grid = 1, .block = 32}, stream, Where::here(), static_cast<float const*>(nullptr), static_cast<float*>(nullptr), 1.f, 32);
+  launch(samples::add_kernel, Launch{.grid = 1, .block = 32}, stream, Where::here(), static_cast<float const*>(nullptr), static_cast<float*>(nullptr),
+         1.f, 32);
   CHECK(cudaDeviceSynchronize() == cudaErrorLaunchFailure);
   void* p = nullptr;
   CHECK(cudaMalloc(&p, 16) == cudaErrorLaunchFailure);
@@ -174,6 +181,11 @@ TEST_CASE("runtime: bank conflicts and sectors, by line") {
   CHECK(shared_cost == 64);                      // all in one bank
   CHECK(global_cost == 32 + 4);                  // a sector each
   CHECK(global_ideal == 8);
+  auto const lines = simt::wasteful_lines([&] {
+    launch(column_kernel<32>, Launch{.grid = 1, .block = 32}, stream, Where::here(), static_cast<float const*>(in.data()), out.data(), 1);
+  });
+  REQUIRE(lines.size() == 2);                    // the tile's write and read
+  CHECK(lines[0].find(": 32 wavefronts where 1 would do") != std::string::npos);
 }
 
 // ---- several host threads ----
@@ -184,7 +196,8 @@ void* run_job(void* job) {
   check(cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
   {
     Array<float> x(std::vector<float>(64, static_cast<float>(mine.number))), y(64);
-    for (int i = 0; i < 20; ++i) launch(samples::add_kernel, Launch{.grid = 1, .block = 64}, s, Where::here(), x.data(), y.data(), static_cast<float>(i), 64);
+    for (int i = 0; i < 20; ++i)
+      launch(samples::add_kernel, Launch{.grid = 1, .block = 64}, s, Where::here(), x.data(), y.data(), static_cast<float>(i), 64);
     check(cudaStreamSynchronize(s));
     mine.right = y.get()[63] == static_cast<float>(mine.number + 19);
   }

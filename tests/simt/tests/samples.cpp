@@ -39,7 +39,8 @@ bool top_k() {
   for (int r = 0; r < rows; ++r) {
     std::vector<int> want(E);
     std::iota(want.begin(), want.end(), 0);
-    std::stable_sort(want.begin(), want.end(), [&](int a, int b) { return x[static_cast<std::size_t>(r * E + a)] > x[static_cast<std::size_t>(r * E + b)]; });
+    std::stable_sort(want.begin(), want.end(),
+                     [&](int a, int b) { return x[static_cast<std::size_t>(r * E + a)] > x[static_cast<std::size_t>(r * E + b)]; });
     if (!std::equal(want.begin(), want.begin() + K, got.begin() + r * K)) return false;
   }
   return true;
@@ -49,7 +50,8 @@ bool sort() {
   std::vector<int> e(n);
   for (int i = 0; i < n; ++i) e[static_cast<std::size_t>(i)] = i * i * 7 % 61;
   Array<int> in(e), begin(values + 1), order(n);
-  launch(samples::sort_kernel, Launch{.grid = 1, .block = 256, .shared = sizeof(samples::SortShared)}, stream, Where::here(), in.data(), n, values, begin.data(), order.data());
+  launch(samples::sort_kernel, Launch{.grid = 1, .block = 256, .shared = sizeof(samples::SortShared)}, stream, Where::here(), in.data(), n, values,
+         begin.data(), order.data());
   std::vector<int> want(n);
   std::iota(want.begin(), want.end(), 0);
   std::stable_sort(want.begin(), want.end(), [&](int a, int b) { return e[static_cast<std::size_t>(a)] < e[static_cast<std::size_t>(b)]; });
@@ -71,7 +73,8 @@ bool last_block() {
   Array<float> in(x), parts(blocks * threads), out(threads);
   Array<unsigned> done(std::vector<unsigned>{0});
   for (int round = 0; round < 2; ++round)
-    launch(samples::last_block_kernel, Launch{.grid = blocks, .block = threads}, stream, Where::here(), in.data(), parts.data(), done.data(), out.data());
+    launch(samples::last_block_kernel, Launch{.grid = blocks, .block = threads}, stream, Where::here(), in.data(), parts.data(), done.data(),
+           out.data());
   auto const got = out.get();
   for (int t = 0; t < threads; ++t) {
     float want = 0;
@@ -85,7 +88,8 @@ bool turnstile() {
   auto const x = whole_numbers(blocks * threads);
   Array<float> in(x), sum(std::vector<float>(threads, 0.f));
   Array<unsigned> tickets(std::vector<unsigned>{0}), turn(std::vector<unsigned>{0});
-  launch(samples::turnstile_kernel, Launch{.grid = blocks, .block = threads}, stream, Where::here(), in.data(), sum.data(), tickets.data(), turn.data());
+  launch(samples::turnstile_kernel, Launch{.grid = blocks, .block = threads}, stream, Where::here(), in.data(), sum.data(), tickets.data(),
+         turn.data());
   auto const got = sum.get();
   for (int t = 0; t < threads; ++t) {
     float want = 0;
@@ -99,7 +103,8 @@ template <class T> bool ring_gemm() {
   auto const a = samples::integers<T>(m * k, 1), b = samples::integers<T>(n * k, 2);
   Array<T> da(a), db(b);
   Array<float> c(m * n);
-  launch(samples::ring_gemm_kernel<T>, Launch{.grid = dim3(n / 64, m / 64), .block = 128, .shared = sizeof(samples::RingShared<T>)}, stream, Where::here(),
+  launch(samples::ring_gemm_kernel<T>, Launch{.grid = dim3(n / 64, m / 64), .block = 128, .shared = sizeof(samples::RingShared<T>)}, stream,
+         Where::here(),
          da.data(), db.data(), c.data(), n, k);
   return c.get() == samples::product(a, b, m, n, k);
 }
@@ -119,13 +124,15 @@ template <class T, int N> bool fill() {
   auto const a = samples::integers<T>(64 * 64, 3), b = samples::integers<T>(N * 64, 4);
   Array<T> da(a), db(b);
   Array<float> c(64 * N);
-  launch(samples::fill_kernel<T, N>, Launch{.grid = 1, .block = 128, .shared = sizeof(samples::FillShared<T, N>)}, stream, Where::here(), da.data(), db.data(), c.data());
+  launch(samples::fill_kernel<T, N>, Launch{.grid = 1, .block = 128, .shared = sizeof(samples::FillShared<T, N>)}, stream, Where::here(), da.data(),
+         db.data(), c.data());
   return c.get() == samples::product(a, b, 64, N, 64);
 }
 
 struct Sample { char const* name; bool (*run)(); };
-constexpr Sample all[]{{"block sum", block_sum}, {"top k", top_k}, {"sort", sort}, {"hand over", hand_over}, {"last block", last_block}, {"turnstile", turnstile},
-                       {"ring bf16", ring_gemm<bf16>}, {"ring fp16", ring_gemm<fp16>}, {"fill bf16 64", fill<bf16, 64>}, {"fill fp16 192", fill<fp16, 192>},
+constexpr Sample all[]{{"block sum", block_sum}, {"top k", top_k}, {"sort", sort}, {"hand over", hand_over}, {"last block", last_block},
+                       {"turnstile", turnstile}, {"ring bf16", ring_gemm<bf16>}, {"ring fp16", ring_gemm<fp16>}, {"fill bf16 64", fill<bf16, 64>},
+                       {"fill fp16 192", fill<fp16, 192>},
                        {"pipeline bf16 64", pipeline<bf16, 64>}, {"pipeline fp16 128", pipeline<fp16, 128>}};
 
 TEST_CASE("samples: correct kernels survive every schedule, and nothing is reported") {

@@ -1,38 +1,10 @@
-// Streams, events, graphs and programmatic launches: what is not ordered may happen in any order, and is reported when it matters.
+// Streams, events and graphs: what is not ordered may happen in any order, and is reported when it matters.
 #include <doctest/doctest.h>
-#include "../array.hpp"
-#include "../schedules.hpp"
-#include "grids.cuh"
+#include "queues.hpp"
 
 namespace {
 using namespace coterie;
-using simt::Array;
-constexpr int n = 200;
-constexpr Launch over_n{.grid = 4, .block = 64};
-
-struct Stream {
-  cudaStream_t handle = nullptr;
-  explicit Stream(unsigned flags = cudaStreamNonBlocking) { check(cudaStreamCreateWithFlags(&handle, flags)); }
-  ~Stream() { cudaStreamDestroy(handle); }
-  operator cudaStream_t() const { return handle; }
-};
-struct Event {
-  cudaEvent_t handle = nullptr;
-  Event() { check(cudaEventCreateWithFlags(&handle, cudaEventDisableTiming)); }
-  ~Event() { cudaEventDestroy(handle); }
-  operator cudaEvent_t() const { return handle; }
-};
-void add(cudaStream_t s, Array<float> const& x, Array<float> const& y, float by) { launch(samples::add_kernel, over_n, s, Where::here(), x.data(), y.data(), by, n); }
-void chained(cudaStream_t s, Array<float> const& x, Array<float> const& y, float by) {
-  launch(samples::chained_add_kernel, Launch{.grid = 4, .block = 64, .shared = 0, .programmatic = 1}, s, Where::here(), x.data(), y.data(), by, n);
-}
-bool all_are(Array<float> const& y, float want) {
-  for (float v : y.get())
-    if (v != want) return false;
-  return true;
-}
-std::string const race = "race on global memory";
-bool contains(std::string const& text, std::string const& part) { return text.find(part) != std::string::npos; }
+using namespace samples;
 
 TEST_CASE("streams: a stream is in order, and events order streams") {
   CHECK(simt::survives(18, [] {
@@ -136,7 +108,7 @@ TEST_CASE("graphs: a captured graph replays, with its order and no more") {
     add(b, x, z, 2);
     check(cudaEventRecord(join, b));
     check(cudaStreamWaitEvent(a, join, 0));
-    launch(samples::add_kernel, over_n, a, Where::here(), z.data(), w.data(), 3.f, n);
+    launch(add_kernel, over_n, a, Where::here(), z.data(), w.data(), 3.f, n);
     check(cudaStreamEndCapture(a, &graph));
     std::size_t nodes = 0;
     check(cudaGraphGetNodes(graph, nullptr, &nodes));
@@ -175,69 +147,5 @@ TEST_CASE("graphs: what must not be captured is refused") {
   CHECK(cudaStreamEndCapture(a, &graph) == cudaErrorStreamCaptureUnjoined);
   CHECK(graph == nullptr);
   cudaGetLastError();
-}
-
-TEST_CASE("programmatic launches: a chain that waits is right, and really overlaps") {
-  std::uint64_t overlapped = 0;
-  auto const run = [&] {
-    Stream a;
-    Array<float> x(std::vector<float>(n, 1.f)), y(n), z(n);
-    chained(a, x, y, 1);
-    chained(a, y, z, 1);
-    chained(a, z, y, 1);                         // overwrites what the second reads
-    chained(a, y, z, 1);
-    check(cudaStreamSynchronize(a));
-    overlapped = simt::statistics().overlaps;
-    return all_are(z, 5) && all_are(y, 4);
-  };
-  simt::statistics().overlaps = 0;
-  CHECK(simt::survives(18, run) == "");
-  CHECK(overlapped > 0);
-  if (simt::checked()) CHECK(simt::unnoticed(6, run).empty());
-}
-TEST_CASE("programmatic launches: without the wait, every access to what the kernel before writes is a race") {
-  if (!simt::checked()) return;
-  for (int i = 0; i < 18; ++i) {
-    simt::use_schedule(i);
-    simt::config().deleted = "chain: the kernels before are over";
-    CHECK(contains(simt::failure_of([] {
-      Stream a;
-      Array<float> x(std::vector<float>(n, 1.f)), y(n), z(n);
-      chained(a, x, y, 1);
-      chained(a, y, z, 1);
-      check(cudaStreamSynchronize(a));
-    }), race));
-  }
-  simt::config() = {};
-}
-TEST_CASE("programmatic launches: one thread's wait reaches the others through a barrier") {
-  auto const run = [] {
-    Stream a;
-    Array<float> x(std::vector<float>(n, 1.f)), y(n), z(n);
-    add(a, x, y, 1);
-    launch(samples::chained_by_one_kernel, Launch{.grid = 4, .block = 64, .shared = 0, .programmatic = 1}, a, Where::here(), y.data(), z.data(), 1.f, n);
-    check(cudaStreamSynchronize(a));
-    return all_are(z, 3);
-  };
-  CHECK(simt::survives(18, run) == "");
-  if (simt::checked()) CHECK(simt::unnoticed(6, run).empty());
-}
-TEST_CASE("programmatic launches: waiting for a kernel that did not wait says nothing of the kernel before it") {
-  if (!simt::checked()) return;
-  for (bool programmatic : {false, true})
-    for (int i = 0; i < 18; ++i) {
-      simt::use_schedule(i);
-      std::string const failure = simt::failure_of([&] {
-        Stream a;
-        Array<float> x(std::vector<float>(n, 1.f)), y(n), z(n), other(64);
-        chained(a, x, y, 1);
-        launch(samples::careless_kernel, Launch{.grid = 1, .block = 64, .shared = 0, .programmatic = 1}, a, Where::here(), other.data(), 1.f);
-        if (programmatic) chained(a, y, z, 1);
-        else add(a, y, z, 1);
-        check(cudaStreamSynchronize(a));
-      });
-      CHECK(contains(failure, race) == programmatic);                      // an ordinary launch waits for everything
-    }
-  simt::config() = {};
 }
 }

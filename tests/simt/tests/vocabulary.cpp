@@ -15,7 +15,8 @@ template <class F> __global__ void apply_kernel(unsigned const* in, unsigned* ou
 }
 template <class F> std::vector<unsigned> apply(std::vector<unsigned> const& in, unsigned block = 32) {
   Array<unsigned> from(in), to(in.size());
-  launch(apply_kernel<F>, Launch{.grid = (static_cast<unsigned>(in.size()) + block - 1) / block, .block = block}, nullptr, Where::here(), from.data(), to.data(),
+  launch(apply_kernel<F>, Launch{.grid = (static_cast<unsigned>(in.size()) + block - 1) / block, .block = block}, nullptr, Where::here(), from.data(),
+         to.data(),
          static_cast<int>(in.size()));
   return to.get();
 }
@@ -60,7 +61,13 @@ struct Ballot { unsigned operator()(unsigned v) const { return __ballot_sync(~0u
 struct Any { unsigned operator()(unsigned v) const { return __any_sync(~0u, v == 131) + 2 * __any_sync(~0u, v == 5); } };
 struct All { unsigned operator()(unsigned v) const { return __all_sync(~0u, v >= 100) + 2 * __all_sync(~0u, v > 100); } };
 struct Match { unsigned operator()(unsigned v) const { return __match_any_sync(~0u, v % 5); } };
-struct MatchAll { unsigned operator()(unsigned v) const { int same; unsigned const peers = __match_all_sync(~0u, v / 1000, &same); return same ? peers : 0; } };
+struct MatchAll {
+  unsigned operator()(unsigned v) const {
+    int same;
+    unsigned const peers = __match_all_sync(~0u, v / 1000, &same);
+    return same ? peers : 0;
+  }
+};
 TEST_CASE("vocabulary: votes and matches") {
   unsigned thirds = 0;
   for (unsigned i = 0; i < 32; ++i) thirds |= static_cast<unsigned>((100 + i) % 3 == 0) << i;
@@ -119,14 +126,16 @@ TEST_CASE("vocabulary: atomics") {
 
 struct BitTricks {
   unsigned operator()(unsigned v) const {
-    return static_cast<unsigned>(__popc(v) + 100 * __clz(static_cast<int>(v)) + 10000 * __ffs(static_cast<int>(v))) + (__brev(1u) == 0x80000000u) + (__ffs(0) == 0) + (__umulhi(0x80000000u, 6) == 3) +
-           (__byte_perm(0x33221100u, 0x77665544u, 0x7531u) == 0x77553311u) + (__funnelshift_l(0x80000000u, 1u, 4) == 0x18u) + (__funnelshift_r(0x12345678u, 0x9u, 4) == 0x91234567u);
+    int const right = (__brev(1u) == 0x80000000u) + (__ffs(0) == 0) + (__umulhi(0x80000000u, 6) == 3) + (__byte_perm(0x33221100u, 0x77665544u, 0x7531u) == 0x77553311u) +
+                      (__funnelshift_l(0x80000000u, 1u, 4) == 0x18u) + (__funnelshift_r(0x12345678u, 0x9u, 4) == 0x91234567u);
+    return static_cast<unsigned>(__popc(v) + 100 * __clz(static_cast<int>(v)) + 10000 * __ffs(static_cast<int>(v)) + right);
   }
 };
 TEST_CASE("vocabulary: bits") { CHECK(apply<BitTricks>({0x00f0u})[0] == 4u + 100 * 24 + 10000 * 5 + 6); }
 
 __global__ void indices_kernel(unsigned* out) {
-  unsigned const thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z), block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
+  unsigned const thread = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z),
+      block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);
   atomicAdd(&out[block * blockDim.x * blockDim.y * blockDim.z + thread], 1u);
 }
 TEST_CASE("vocabulary: indices of three dimensions") {
