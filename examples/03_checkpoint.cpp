@@ -38,7 +38,7 @@ std::vector<V> hidden_states(char const* path, char const* name) {
 std::vector<std::int32_t> token_ids(ct::Checkpoint const& checkpoint, int layer, std::int64_t tokens) {
   std::int64_t vocabulary = 1;
   for (ct::TensorPlace const& p : checkpoint.tensors(layer))
-    if (p.part == ct::Part::table) vocabulary = p.tensor->shape.front();
+    if (p.part == ct::Part::table) vocabulary = p.tensor->shape.back() == C.top_k && p.tensor->shape.size() > 1 ? p.tensor->shape[p.tensor->shape.size() - 2] : 1;
   std::vector<std::int32_t> ids;
   for (std::int64_t t = 0; t < tokens; ++t) ids.push_back(static_cast<std::int32_t>(t * 7919 % vocabulary));
   return ids;

@@ -2,7 +2,7 @@
 # Everything that can be checked without a GPU.      tests/run.sh [--thorough] [--cases N] [--no-install]
 #   (nothing)      g++: all rooms, most of them also under ASan and UBSan; the user programs with every compiler that is here;
 #                  misuse, headers, packages, examples; a short run of the fuzzers
-#   --thorough     what that leaves out: all rooms under ASan and UBSan, ThreadSanitizer, clang 14 and 19, longer fuzzing, layers
+#   --thorough     only what that leaves out: all rooms under ASan and UBSan, ThreadSanitizer, clang 14 and 19, longer fuzzing, layers
 #                  that no run has compiled before, the benchmarks, every compiler and flag
 #   --cases N      so many random layers instead of 2,048 (a long run: 100000)
 #   --no-install   do not install what is missing; name it and run what can run
@@ -81,7 +81,7 @@ tree() {                                           # PRESET [TEST_PRESET] [CMAKE
 if ((thorough)); then
   tree tsan tsan
   if command -v clang++-14 >/dev/null; then tree clang-14 clang-14; fi
-  if command -v clang++-19 >/dev/null; then tree clang-19 clang-19 -DCOTERIE_FUZZ_SECONDS=60; fi
+  if command -v clang++-19 >/dev/null; then tree clang-19 clang-19 -DCOTERIE_FUZZ_SECONDS=30; fi
   tree bench bench
   if command -v python3 >/dev/null; then
     seed=${COTERIE_SEED:-$(date +%s)}

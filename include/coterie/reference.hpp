@@ -55,7 +55,7 @@ inline std::vector<Real> routed_sum(Config const& c, std::int32_t const* id, Rea
   bool const model = c.combine == Accumulate::model;
   std::vector<int> order;
   for (int i = 0; i < s; ++i) order.push_back(i);
-  if (model) std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return id[i] < id[j]; });   // as an index_add over experts
+  if (model) std::sort(order.begin(), order.end(), [&](int i, int j) { return id[i] != id[j] ? id[i] < id[j] : i < j; });   // as an index_add over experts
   std::vector<Real> to_;
   for (std::size_t o = 0; o < static_cast<std::size_t>(width(c)); ++o) {
     Sum sum;

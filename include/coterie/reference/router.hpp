@@ -111,7 +111,7 @@ class Router : Logits {
     auto const top = [&](auto const& of) {
       Numbers n;
       for (Real a : v) n.push_back(of(a));
-      std::stable_sort(n.begin(), n.end(), above);
+      std::sort(n.begin(), n.end(), above);
       return n;
     };
     for (Real a : v) if (!known(a)) return unknown;

@@ -25,7 +25,10 @@ std::vector<int> best(std::vector<Real> const& values, int k, bool ordered, Same
   std::vector<int> order(values.size());
   for (int i = 0; i < n; ++i) order[static_cast<std::size_t>(i)] = i;
   auto const at = [&](int i) { return values[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])]; };
-  std::stable_sort(order.begin(), order.end(), [&](int i, int j) { return above(values[static_cast<std::size_t>(i)].value, values[static_cast<std::size_t>(j)].value); });
+  std::sort(order.begin(), order.end(), [&](int i, int j) {              // ties to the lower index
+    double const a = values[static_cast<std::size_t>(i)].value, b = values[static_cast<std::size_t>(j)].value;
+    return above(a, b) || (!above(b, a) && i < j);
+  });
   for (int i = 0; i < k; ++i)
     for (int j = ordered ? i + 1 : k; j < n; ++j) {
       double const sure = sureness(at(i), at(j));
