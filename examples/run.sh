@@ -17,7 +17,7 @@ while (($#)); do
     --no-install) install=0 ;;
     --checkpoint) (($# > 1)) || usage; job=checkpoint directory=$2; shift ;;
     --layer) (($# > 1)) || usage; layer=("$2"); shift ;;
-    --footprint) job=footprint; shift; arguments+=("$@"); break ;;
+    --footprint) job=footprint; shift; for argument in "$@"; do if [[ $argument == --no-install ]]; then install=0; else arguments+=("$argument"); fi; done; break ;;
     --quick) arguments+=("$1") ;;
     --pictures) (($# > 1)) || usage; arguments+=("$1" "$(from_caller "$2")"); shift ;;
     --x) (($# > 2)) || usage; arguments+=("$1" "$(from_caller "$2")" "$3"); shift 2 ;;
@@ -25,6 +25,8 @@ while (($#)); do
   esac
   shift
 done
+[[ $job == checkpoint || ${#layer[@]} -eq 0 ]] || usage
+[[ $job != checkpoint || " ${arguments[*]} " != *" --quick "* ]] || usage
 mkdir -p build/examples
 exec </dev/null
 
