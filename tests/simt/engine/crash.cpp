@@ -1,10 +1,12 @@
 #include "crash.hpp"
 #include <csignal>
 #include <cstdint>
+#include <pthread.h>
 #include <sys/time.h>
 #include <ucontext.h>
 #include "engine.hpp"
 #include "fiber.hpp"
+#include "streams.hpp"
 
 namespace simt {
 namespace {
@@ -13,6 +15,7 @@ constexpr int ticks_per_second = 5;              // of processor time
 constexpr int signals[]{SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGVTALRM};
 struct sigaction before[5];
 int depth = 0, ticks = 0;
+pthread_t runner;                                // who runs the fibers, while depth is not 0
 std::uint64_t switches_then = 0;
 alignas(16) char handler_stack[64 << 10], report_stack[256 << 10];
 volatile std::uintptr_t fault_address = 0, fault_pc = 0;
@@ -33,8 +36,13 @@ volatile int fault_signal = 0;
 }
 void handle(int signal, siginfo_t* info, void* state) {
   auto& registers = static_cast<ucontext_t*>(state)->uc_mcontext.gregs;
-  bool const in_kernel = engine.self != nullptr; // or in what the engine does for it with its addresses
+  bool const here = this_thread_runs_fibers();
+  bool const in_kernel = here && engine.self != nullptr; // or in what the engine does for it with its addresses
   if (signal == SIGVTALRM) {
+    if (!here) {                                 // the timer's signal goes to any thread of the process
+      if (depth) pthread_kill(runner, SIGVTALRM);
+      return;
+    }
     bool const moved = engine.statistics.switches != switches_then;
     switches_then = engine.statistics.switches;
     ticks = moved || !in_kernel ? 0 : ticks + 1;
@@ -61,6 +69,7 @@ void set_timer(bool on) {
 
 CrashGuard::CrashGuard() {
   if (depth++) return;
+  runner = pthread_self();
   stack_t stack{};
   if (sigaltstack(nullptr, &stack) == 0 && stack.ss_flags & SS_DISABLE) {
     stack = {.ss_sp = handler_stack, .ss_flags = 0, .ss_size = sizeof handler_stack};

@@ -2,32 +2,37 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include "fiber.hpp"
 #include "memory.hpp"
+#include "runtime.hpp"
 #include "shadow.hpp"
 #include "streams.hpp"
 
 namespace simt {
 namespace {
-// Other OS threads (a pool of the host) run instrumented code as well; what they do is not the running fiber's.
-thread_local bool runs_engine = false;
+// Set while this OS thread runs fibers. Others run instrumented code meanwhile, and what they do is not the running fiber's.
+thread_local bool runs_fibers = false;
 
 inline void hook(void const* p, std::size_t bytes, bool write, void* return_address, bool polls = false) {
   if (engine.context == Context::engine) return;
   if (engine.context == Context::kernel) {
-    if (!runs_engine || static_cast<std::size_t>(static_cast<char const*>(p) - engine.self->stack) < stack_bytes) return;
+    if (!runs_fibers || static_cast<std::size_t>(static_cast<char const*>(p) - engine.self->stack) < stack_bytes) return;
     engine.context = Context::engine;
     check_access(p, bytes, write ? Access::write : Access::read, caller_of(return_address));
     if (polls && one_in(4)) let_others_run(true);                          // a volatile read may wait for somebody
     engine.context = Context::kernel;
   } else if (on_device(p)) {
+    std::lock_guard const lock(runtime_mutex());
     Inside const inside;
     find(format("host code at %s touches device memory", site(caller_of(return_address)).c_str()), caller_of(return_address), 0, 8);
   }
 }
 }
 bool instrumented;
-void this_thread_runs_engine() { runs_engine = true; }
+RunsFibers::RunsFibers() { runs_fibers = true; }
+RunsFibers::~RunsFibers() { runs_fibers = false; }
+bool this_thread_runs_fibers() { return runs_fibers; }
 }
 
 extern "C" {

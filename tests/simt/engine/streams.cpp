@@ -82,8 +82,8 @@ bool busy() { return !device.queued.empty() || !engine.kernels.empty(); }
 // The host's part of the scheduler: until there is enough, or nothing left to do. The caller is Inside.
 void run_device(std::function<bool()> const& enough) {
   if (engine.self) return;                       // asked from inside a kernel
-  this_thread_runs_engine();
   if (enough()) return;
+  RunsFibers const fibers;
   CrashGuard const guard;
   while (!enough()) {
     if (engine.aborting) {

@@ -57,7 +57,13 @@ void host_waits_for_everything();
 cudaError_t device_error();
 void set_device_error(cudaError_t);
 void clear_device_error();
-void this_thread_runs_engine();
+struct RunsFibers {                              // while it lives, memory hooks of this OS thread are the running fiber's
+  RunsFibers();
+  ~RunsFibers();
+  RunsFibers(RunsFibers const&) = delete;
+  RunsFibers& operator=(RunsFibers const&) = delete;
+};
+bool this_thread_runs_fibers();
 void note_sync(Sync&);
 void block_triggers(Block&);
 
