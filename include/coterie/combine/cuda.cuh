@@ -125,7 +125,7 @@ template <class Stage, int Wide> struct CombineKernel {
     Slots& s = ptx::dynamic_shared<Slots>();
     std::int64_t const t = blockIdx.x;
     V const* const x = w.x[t];
-    ptx::grid_dependency_wait();
+    COTERIE_SYNC("combine: the kernel ahead", ptx::grid_dependency_wait());
     for (int i = static_cast<int>(threadIdx.x); i < S; i += threads) s.expert[i] = w.expert[t][i], s.row[i] = w.slot[t][i], s.weight[i] = w.weight[t][i];
     COTERIE_SYNC("combine: slots are loaded", __syncthreads());
     if constexpr (model) {                       // experts in ascending order, as an index_add over experts does
@@ -244,7 +244,7 @@ struct Combine<C, Cuda> {
   template <int Wide> static void run(Cuda const& on, device::CombineWork<config> const& work, std::int64_t tokens, Where at) {
     using Kernel = device::CombineKernel<Combine, Wide>;
     launch(device::combine_kernel<Kernel>, {.grid = dim3(device::grid_of(tokens, "Combine: too many tokens", at)), .block = dim3(Kernel::threads),
-                                            .shared = sizeof(typename Kernel::Slots), .programmatic = 1}, on.stream, at, work);
+                                            .shared = sizeof(typename Kernel::Slots), .programmatic = on.device.hopper}, on.stream, at, work);
   }
 };
 

@@ -25,7 +25,8 @@ inline void check(cudaError_t code, Where at = Where::here()) {
 struct Launch {
   dim3 grid, block;
   std::size_t shared = 0;                          // bytes of dynamic shared memory: sizeof of the kernel's struct
-  int programmatic = 0;                            // 1: may start before the kernel ahead of it ends, up to its grid_dependency_wait()
+  // 1: may start before the kernel ahead of it ends, up to its grid_dependency_wait(). Only where that waits: Cuda's device.hopper.
+  int programmatic = 0;
 };
 
 // kernel<<<...>>>(args...) on the stream; args convert to the kernel's parameter types.
@@ -34,12 +35,6 @@ void launch(void (*kernel)(Parameters...), Launch const& how, cudaStream_t strea
   // The attribute belongs to the current device, so it is set again each time. Up to 48 KiB are granted without asking.
   if (how.shared > 48 * 1024)
     check(cudaFuncSetAttribute(reinterpret_cast<void const*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(how.shared)), at);
-  // Below sm_90 a kernel cannot wait for the one ahead of it, so it starts when that one is over.
-  int device = 0, major = 0;
-  if (how.programmatic) {
-    check(cudaGetDevice(&device), at);
-    check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), at);
-  }
   cudaLaunchAttribute programmatic{};
   programmatic.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   programmatic.val.programmaticStreamSerializationAllowed = 1;
@@ -49,7 +44,7 @@ void launch(void (*kernel)(Parameters...), Launch const& how, cudaStream_t strea
   config.dynamicSmemBytes = how.shared;
   config.stream = stream;
   config.attrs = &programmatic;
-  config.numAttrs = how.programmatic && major >= 9 ? 1 : 0;
+  config.numAttrs = how.programmatic;
 #if defined(__CUDACC__)
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), at);
 #else

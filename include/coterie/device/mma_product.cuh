@@ -53,7 +53,7 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
   T& s = ptx::dynamic_shared<T>();
   int const t = static_cast<int>(threadIdx.x), lane = t % 32, warp = t / 32;
   int const warp_row = warp % T::row_warps * T::warp_rows, warp_column = warp / T::row_warps * T::warp_columns;
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("mma_product: the kernel ahead", ptx::grid_dependency_wait());
   Tile const tile = TileWalk{p.groups, T::rows, column_tiles(p, T::columns)}(blockIdx.x);
   if (tile.group < 0) return;
   std::int64_t const column0 = std::int64_t{tile.column} * T::columns;
@@ -130,7 +130,7 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
 }
 
 template <class T, class P> void mma_product(Cuda const& on, P const& p, Where at) {
-  launch(mma_product_kernel<P, T>, {.grid = tile_grid(p, T::rows, T::columns, at), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = 1}, on.stream, at, p);
+  launch(mma_product_kernel<P, T>, {.grid = tile_grid(p, T::rows, T::columns, at), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.hopper}, on.stream, at, p);
 }
 // Few rows a group: a short tile wastes less. (Not yet measured on a GPU.)
 template <class P> void mma_product(Cuda const& on, P const& p, Where at) {

@@ -20,7 +20,7 @@ template <class V> COTERIE_DEVICE void load_eight(V const* from, float (&to)[8],
 template <class P> __global__ void __launch_bounds__(stream_threads) stream_product_kernel(P const p) {
   constexpr bool paired = P::Epilogue::paired;
   int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("stream_product: the kernel ahead", ptx::grid_dependency_wait());
   TileWalk walk{p.groups, stream_rows, column_tiles(p, stream_outputs)};
   for (std::int64_t number = std::int64_t{blockIdx.x} * (stream_threads / 32) + warp;; number += std::int64_t{gridDim.x} * (stream_threads / 32)) {
     Tile const tile = walk(number);
@@ -85,7 +85,7 @@ template <class P> bool streams(P const& p) { return wide_rows(p.a, p.a_stride) 
 template <class P> void stream_product(Cuda const& on, P const& p, Where at) {
   std::int64_t const warps = p.groups.tiles(stream_rows) * column_tiles(p, stream_outputs), blocks = ceil_div(warps, stream_threads / 32);
   std::int64_t const most = std::int64_t{on.device.multiprocessors} * 8;                     // as many as fit: 2,048 threads a multiprocessor
-  launch(stream_product_kernel<P>, {.grid = dim3(static_cast<unsigned>(blocks < most ? blocks : most)), .block = dim3(stream_threads), .programmatic = 1}, on.stream, at, p);
+  launch(stream_product_kernel<P>, {.grid = dim3(static_cast<unsigned>(blocks < most ? blocks : most)), .block = dim3(stream_threads), .programmatic = on.device.hopper}, on.stream, at, p);
 }
 
 }}}

@@ -121,7 +121,7 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, 1) wgm
     COTERIE_SYNC("wgmma_product: mbarriers known to TMA", ptx::fence_barrier_init());
   }
   COTERIE_SYNC("wgmma_product: mbarriers initialised", __syncthreads());
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("wgmma_product: the kernel ahead", ptx::grid_dependency_wait());
   int const warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x / 128), 0);
   if (warpgroup == 0) produce(p, weights, s, steps);
   else consume(p, s, steps);
@@ -135,7 +135,7 @@ template <class T, class P> void wgmma_product(Cuda const& on, P const& p, Where
   CUtensorMap const weights = weights_map(p.b, p.b_pitch, p.b_rows, p.b_group, p.groups.first + p.groups.count, T::columns, at);
   dim3 const tiles = tile_grid(p, T::rows, T::columns, at);
   auto const most = static_cast<unsigned>(on.device.multiprocessors);
-  launch(wgmma_product_kernel<P, T>, {.grid = dim3(tiles.x < most ? tiles.x : most), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = 1}, on.stream, at, p, weights);
+  launch(wgmma_product_kernel<P, T>, {.grid = dim3(tiles.x < most ? tiles.x : most), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.hopper}, on.stream, at, p, weights);
 }
 // Few rows a group: a tile of 64 wastes less. (Not yet measured on a GPU.)
 template <class P> void wgmma_product(Cuda const& on, P const& p, Where at) {

@@ -94,7 +94,7 @@ template <Config C> COTERIE_DEVICE int expert_of(SortWork<C> const& w, std::int6
 template <class Stage> __global__ void __launch_bounds__(Stage::threads) sort_count_kernel(SortWork<Stage::config> const w) {
   typename Stage::SortMemory& s = ptx::dynamic_shared<typename Stage::SortMemory>();
   constexpr int E = Stage::config.experts, S = slots(Stage::config);
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("sort_count: the kernel ahead", ptx::grid_dependency_wait());
   for (int e = static_cast<int>(threadIdx.x); e < E; e += Stage::threads) s.count[0][e] = 0;
   COTERIE_SYNC("sort_count: counters are zero", __syncthreads());
   Run const block = part_of(w.expert.rows * S, gridDim.x, blockIdx.x);
@@ -109,7 +109,7 @@ template <class Stage> __global__ void __launch_bounds__(Stage::threads) sort_ke
   typename Stage::SortMemory& s = ptx::dynamic_shared<typename Stage::SortMemory>();
   constexpr int E = Stage::config.experts, S = slots(Stage::config), warps = Stage::warps, threads = Stage::threads;
   int const warp = static_cast<int>(threadIdx.x / 32);
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("sort: the kernel ahead", ptx::grid_dependency_wait());
   for (int i = static_cast<int>(threadIdx.x); i < warps * E; i += threads) s.count[0][i] = 0;
   COTERIE_SYNC("sort: counters are zero", __syncthreads());
   Run const block = part_of(w.expert.rows * S, gridDim.x, blockIdx.x);
@@ -171,7 +171,7 @@ template <Config C> struct MarkWork {
 template <class Stage> __global__ void __launch_bounds__(256) rank_kernel(MarkWork<Stage::config> const w) {
   constexpr Config c = Stage::config;
   std::int64_t const t = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x, n = w.expert.rows;
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("rank: the kernel ahead", ptx::grid_dependency_wait());
   if (t >= n) return;
   std::int64_t const first = t / w.group * w.group, end = first + w.group < n ? first + w.group : n;
   auto const key = [&](std::int64_t i) {
@@ -191,7 +191,7 @@ template <class Stage> __global__ void __launch_bounds__(Stage::threads) mark_ke
   constexpr Config c = Stage::config;
   constexpr int E = c.experts, S = slots(c), warps = Stage::warps;
   int const warp = static_cast<int>(threadIdx.x / 32);
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("mark: the kernel ahead", ptx::grid_dependency_wait());
   std::int64_t const n = w.expert.rows, first = blockIdx.x * w.group, size = n - first < w.group ? n - first : w.group;
   std::int64_t const places = size < w.group ? w.last_places : w.places;
   auto const token = [&](std::int64_t i) { return w.order ? std::int64_t{w.order[first + i % size]} : first + i % size; };
@@ -218,7 +218,7 @@ template <class Stage> __global__ void __launch_bounds__(Stage::threads) mark_ke
 // Weights over what was kept, where the config normalises after dropping.
 template <class Stage> __global__ void __launch_bounds__(256) renormalise_kernel(MarkWork<Stage::config> const w) {
   std::int64_t const t = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("renormalise: the kernel ahead", ptx::grid_dependency_wait());
   if (t < w.expert.rows) route::renormalise<Stage::config>(w.weight[t], w.slot[t]);
 }
 
@@ -265,7 +265,7 @@ struct Dispatch<C, Cuda> {
     if constexpr (drops) mark(on, in, routing, batch, p, at);
     std::int64_t const grid = blocks(n * S);
     device::SortWork<config> const work{.expert = routing.expert, .weight = routing.weight, .batch = batch, .block_count = grid > 1 ? p.block_count : nullptr};
-    Launch const how{.grid = dim3(static_cast<unsigned>(grid)), .block = dim3(threads), .shared = sizeof(SortMemory), .programmatic = 1};
+    Launch const how{.grid = dim3(static_cast<unsigned>(grid)), .block = dim3(threads), .shared = sizeof(SortMemory), .programmatic = on.device.hopper};
     if (grid > 1) launch(device::sort_count_kernel<Dispatch>, how, on.stream, at, work);
     launch(device::sort_kernel<Dispatch>, how, on.stream, at, work);
   }
@@ -294,9 +294,9 @@ struct Dispatch<C, Cuda> {
     std::int64_t const n = routing.expert.rows, group = group_tokens(n, in.sequence), groups = device::ceil_div(n, group), last = n - (groups - 1) * group;
     device::MarkWork<config> const work{.expert = routing.expert, .weight = routing.weight, .slot = batch.slot, .order = p.order, .group = group,
                                         .places = capacity(C, group), .last_places = capacity(C, last), .seed = in.seed};
-    Launch const by_token{.grid = dim3(static_cast<unsigned>(device::ceil_div(n, 256))), .block = dim3(256), .programmatic = 1};
+    Launch const by_token{.grid = dim3(static_cast<unsigned>(device::ceil_div(n, 256))), .block = dim3(256), .programmatic = on.device.hopper};
     if constexpr (C.capacity.order != Order::sequence) launch(device::rank_kernel<Dispatch>, by_token, on.stream, at, work);
-    launch(device::mark_kernel<Dispatch>, {.grid = dim3(static_cast<unsigned>(groups)), .block = dim3(threads), .shared = sizeof(SortMemory), .programmatic = 1}, on.stream, at, work);
+    launch(device::mark_kernel<Dispatch>, {.grid = dim3(static_cast<unsigned>(groups)), .block = dim3(threads), .shared = sizeof(SortMemory), .programmatic = on.device.hopper}, on.stream, at, work);
     if constexpr (route::Program<config>::deferred) launch(device::renormalise_kernel<Dispatch>, by_token, on.stream, at, work);
   }
 };

@@ -49,7 +49,7 @@ template <class Stage> __global__ void __launch_bounds__(128) route_warp_kernel(
   using Warp = route::WarpProgram<c>;
   std::int64_t const t = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
   int const lane = Warp::lane();
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("route_warp: the kernel ahead", ptx::grid_dependency_wait());
   if (t >= w.in.x.rows) return;
   float z[Warp::P];
   for (int j = 0; j < Warp::P; ++j) z[j] = Warp::index(j) < Warp::N ? w.z[t * Warp::N + Warp::index(j)] : 0.f;
@@ -63,7 +63,7 @@ template <class Stage> __global__ void __launch_bounds__(64) route_thread_kernel
   constexpr Config c = Stage::config;
   constexpr int N = logit_columns(c);
   std::int64_t const t = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("route_thread: the kernel ahead", ptx::grid_dependency_wait());
   if (t >= w.in.x.rows) return;
   route::Token<c> token = token_of<c>(w, t);
   if constexpr (c.router.select == Select::table) {
@@ -86,7 +86,7 @@ template <class Stage> __global__ void __launch_bounds__(256) choose_kernel(Rout
   constexpr Config c = Stage::config;
   ChoiceShared& s = ptx::dynamic_shared<ChoiceShared>();
   int const e = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x / 32), warps = static_cast<int>(blockDim.x / 32);
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("choose: the kernel ahead", ptx::grid_dependency_wait());
   std::int64_t const n = w.in.x.rows, first = blockIdx.x * group, size = n - first < group ? n - first : group, wanted = size < group ? last_places : places;
   auto const score = [&](std::int64_t i) { return w.z[(first + i) * logit_columns(c) + e]; };
   std::uint64_t bar = 0;                         // the largest key that `wanted` tokens reach
@@ -114,7 +114,7 @@ template <class Stage> __global__ void __launch_bounds__(256) choose_kernel(Rout
 template <class Stage> __global__ void __launch_bounds__(256) jitter_kernel(Rows<element_t<Stage::config.dtype> const, Stage::config.hidden> x, std::uint64_t seed, float* to) {
   constexpr Config c = Stage::config;
   std::int64_t const n = x.rows * c.hidden, step = std::int64_t{gridDim.x} * blockDim.x;
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("jitter: the kernel ahead", ptx::grid_dependency_wait());
   for (std::int64_t at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < n; at += step) {
     std::int64_t const t = at / c.hidden;
     auto const h = static_cast<std::uint32_t>(at % c.hidden);
@@ -124,21 +124,21 @@ template <class Stage> __global__ void __launch_bounds__(256) jitter_kernel(Rows
 // The caller's logits, with the router's bias; and copies of logits for the caller.
 template <int N> __global__ void __launch_bounds__(256) logits_kernel(Rows<float const, N> from, float const* bias, Rows<float, N> to) {
   std::int64_t const n = from.rows * N, step = std::int64_t{gridDim.x} * blockDim.x;
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("logits: the kernel ahead", ptx::grid_dependency_wait());
   for (std::int64_t at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < n; at += step) to[at / N][at % N] = from[at / N][at % N] + (bias ? bias[at % N] : 0.f);
 }
 template <int S> __global__ void __launch_bounds__(256) given_kernel(Rows<std::int32_t const, S> expert, Rows<float const, S> weight, Rows<std::int32_t, S> to, Rows<float, S> to_weight) {
   std::int64_t const n = expert.rows * S, step = std::int64_t{gridDim.x} * blockDim.x;
-  ptx::grid_dependency_wait();
+  COTERIE_SYNC("given: the kernel ahead", ptx::grid_dependency_wait());
   for (std::int64_t at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < n; at += step) {
     to[at / S][at % S] = expert[at / S][at % S];
     to_weight[at / S][at % S] = weight[at / S][at % S];
   }
 }
 // So many values in a grid that no device finds too large.
-inline Launch strided(std::int64_t n) {
+inline Launch strided(Cuda const& on, std::int64_t n) {
   std::int64_t const blocks = ceil_div(n, 256);
-  return {.grid = dim3(static_cast<unsigned>(blocks < 1 ? 1 : blocks < 8192 ? blocks : 8192)), .block = dim3(256), .programmatic = 1};
+  return {.grid = dim3(static_cast<unsigned>(blocks < 1 ? 1 : blocks < 8192 ? blocks : 8192)), .block = dim3(256), .programmatic = on.device.hopper};
 }
 
 }
@@ -175,7 +175,7 @@ struct Router<C, Cuda> {
     if constexpr (C.router.input == RouterInput::given) {
       require(in.routing.expert.data && in.routing.weight.data && in.routing.expert.rows == n && in.routing.weight.rows == n,
               "Router: RouterInput::given needs Inputs::routing with as many rows as x", in.routing.expert.rows, n, at);
-      launch(device::given_kernel<slots(C)>, device::strided(n * slots(C)), on.stream, at, in.routing.expert, in.routing.weight, to.expert, to.weight);
+      launch(device::given_kernel<slots(C)>, device::strided(on, n * slots(C)), on.stream, at, in.routing.expert, in.routing.weight, to.expert, to.weight);
     } else {
       std::size_t const want = workspace_bytes(on, n);
       require(scratch.size() >= want, "Router: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
@@ -195,12 +195,12 @@ struct Router<C, Cuda> {
                                            .expert_scale = weights.floats(l.expert_scale), .table = weights.template at<std::int32_t>(l.table), .z = p.z, .noise = p.noise,
                                            .c = p.c, .heap = p.heap, .ids = p.ids};
       if constexpr (by_warp) {
-        launch(device::route_warp_kernel<Router>, {.grid = dim3(device::grid_of(device::ceil_div(n, 4), "Router: too many tokens", at)), .block = dim3(128), .programmatic = 1}, on.stream, at, work);
+        launch(device::route_warp_kernel<Router>, {.grid = dim3(device::grid_of(device::ceil_div(n, 4), "Router: too many tokens", at)), .block = dim3(128), .programmatic = on.device.hopper}, on.stream, at, work);
       } else {
-        launch(device::route_thread_kernel<Router>, {.grid = dim3(device::grid_of(device::ceil_div(n, 64), "Router: too many tokens", at)), .block = dim3(64), .programmatic = 1}, on.stream, at, work);
+        launch(device::route_thread_kernel<Router>, {.grid = dim3(device::grid_of(device::ceil_div(n, 64), "Router: too many tokens", at)), .block = dim3(64), .programmatic = on.device.hopper}, on.stream, at, work);
         if constexpr (C.router.select == Select::expert_choice) {
           std::int64_t const group = group_tokens(n, in.sequence), groups = device::ceil_div(n, group), last = n - (groups - 1) * group;
-          launch(device::choose_kernel<Router>, {.grid = dim3(static_cast<unsigned>(groups), C.experts), .block = dim3(256), .shared = sizeof(device::ChoiceShared), .programmatic = 1},
+          launch(device::choose_kernel<Router>, {.grid = dim3(static_cast<unsigned>(groups), C.experts), .block = dim3(256), .shared = sizeof(device::ChoiceShared), .programmatic = on.device.hopper},
                  on.stream, at, work, group, capacity(C, group), capacity(C, last));
         }
       }
@@ -244,7 +244,7 @@ struct Router<C, Cuda> {
     float const* const bias = C.router.bias ? weights.floats(weights.layout.router_bias) : nullptr;
     if constexpr (C.router.input == RouterInput::logits) {
       require(in.logits.data && in.logits.rows == n, "Router: RouterInput::logits needs Inputs::logits with as many rows as x", in.logits.rows, n, at);
-      launch(device::logits_kernel<N>, device::strided(n * N), on.stream, at, in.logits, bias, Rows<float, N>{p.z, n});
+      launch(device::logits_kernel<N>, device::strided(on, n * N), on.stream, at, in.logits, bias, Rows<float, N>{p.z, n});
     } else if constexpr (learned) {
       auto const x = C.router.input == RouterInput::separate ? in.router_x : in.x;
       if constexpr (C.router.input == RouterInput::separate)
@@ -261,7 +261,7 @@ struct Router<C, Cuda> {
       bool const noisy = in.seed != 0;
       if (jittered && noisy) {
         if constexpr (jittered) {
-          launch(device::jitter_kernel<Router>, device::strided(n * H), on.stream, at, x, in.seed, p.x);
+          launch(device::jitter_kernel<Router>, device::strided(on, n * H), on.stream, at, x, in.seed, p.x);
           multiply(static_cast<float const*>(p.x), H, weights.layout.router_panels, bias, p.z);
         }
       } else {
@@ -271,7 +271,7 @@ struct Router<C, Cuda> {
     }
     if (C.router.input != RouterInput::token_ids && to.logits.data) {
       require(to.logits.rows == n, "Router: Routing::logits must have as many rows as x", to.logits.rows, n, at);
-      launch(device::logits_kernel<N>, device::strided(n * N), on.stream, at, Rows<float const, N>{p.z, n}, nullptr, to.logits);
+      launch(device::logits_kernel<N>, device::strided(on, n * N), on.stream, at, Rows<float const, N>{p.z, n}, nullptr, to.logits);
     }
   }
 };

@@ -30,13 +30,7 @@ TEST_CASE("runtime: a launch that the device cannot make throws its code, and th
   CHECK(code_of({.grid = 1, .block = 32, .shared = 0, .programmatic = 1}) == cudaSuccess);
   simt::config().device = {.major = 8, .minor = 0, .shared = 163 * 1024};
   CHECK(code_of({.grid = 1, .block = 32, .shared = 164 * 1024}) == cudaErrorInvalidValue);
-  CHECK(code_of({.grid = 1, .block = 32, .shared = 0, .programmatic = 1}) == cudaSuccess);     // as an ordinary launch
-  cudaLaunchAttribute programmatic{};
-  programmatic.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  programmatic.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = 1, config.blockDim = 32, config.attrs = &programmatic, config.numAttrs = 1;
-  CHECK(simt::launch(config, nothing_kernel) == cudaErrorNotSupported);
+  CHECK(code_of({.grid = 1, .block = 32, .shared = 0, .programmatic = 1}) == cudaErrorNotSupported);
   simt::config() = {};
   CHECK(cudaDeviceSynchronize() == cudaSuccess);
   cudaGetLastError();
