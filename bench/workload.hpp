@@ -1,5 +1,4 @@
-// What a benchmark feeds a layer: weights that are neither zero nor uniform, new tokens before every call, and a trace,
-// the way in which tokens choose experts.
+// What a benchmark feeds a layer: weights that are neither zero nor uniform, and new tokens before every call.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -9,10 +8,9 @@
 #include <set>
 #include <sstream>
 #include "machine.hpp"
+#include "trace.hpp"
 
 namespace bench {
-
-using namespace coterie;                         // a benchmark is a user of the library
 
 // The presets timed here, and a small one for quick runs.
 inline constexpr Config small{.experts = 16, .top_k = 4, .hidden = 512, .ffn = 1024};
@@ -26,32 +24,6 @@ constexpr Config without_experts(Config c) {
   c.shared = {};
   return c;
 }
-
-// uniform: random tokens through a random router. zipf: expert e is chosen about as often as 1 / (e + 1). one: every
-// token chooses the same top_k experts. replayed: recorded choices, from the file that COTERIE_TRACE names (a token per
-// line, its experts' numbers), or made up: a token keeps each choice of the token before it half of the time.
-enum class Trace : int { uniform, zipf, one, replayed };
-inline constexpr Trace traces[] = {Trace::uniform, Trace::zipf, Trace::one, Trace::replayed};
-constexpr char const* name(Trace t) { return t == Trace::uniform ? "uniform" : t == Trace::zipf ? "zipf" : t == Trace::one ? "one" : "replayed"; }
-
-// xorshift*; a normal variate is the sum of a word's four quarters.
-class Random {
- public:
-  explicit Random(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u + 1) {}
-  std::uint64_t word() {
-    state_ ^= state_ >> 12, state_ ^= state_ << 25, state_ ^= state_ >> 27;
-    return state_ * 0x2545f4914f6cdd1du;
-  }
-  double unit() { return static_cast<double>(word() >> 11) * 0x1p-53; }
-  float normal() {
-    std::uint64_t const w = word();
-    std::int64_t const sum = static_cast<std::int64_t>((w & 0xffff) + (w >> 16 & 0xffff) + (w >> 32 & 0xffff) + (w >> 48));
-    return static_cast<float>(sum - 131070) * static_cast<float>(1.7320508 / 65536);
-  }
-
- private:
-  std::uint64_t state_;
-};
 
 // A recorded sequence of choices, walked through call by call.
 class Replay {
@@ -138,27 +110,18 @@ template <Config C> class Workload {
   PackedView<config, Host> next() { return {.data = memory_.data() + turn_++ % copies_ * copied_}; }
   Replay& replay() { return replay_; }
 
-  // n new tokens, N(0,1). Their first two elements are not noise but steer the router: see pack_router.
+  // n new tokens, N(0,1), but for what steers the router.
   Rows<V const, H> tokens(std::int64_t n, Trace trace) {
     x_.resize(static_cast<std::size_t>(n * H));
     for (V& v : x_) v = from_float<V>(random_.normal());
-    for (std::int64_t t = 0; t < n; ++t) {
-      x_[static_cast<std::size_t>(t * H)] = from_float<V>(trace == Trace::zipf ? 1.f : 0.f);
-      if (H > 1) x_[static_cast<std::size_t>(t * H + 1)] = from_float<V>(trace == Trace::one ? 1.f : 0.f);
-    }
+    for (std::int64_t t = 0; t < n; ++t)
+      for (int h = 0; h < std::min(H, steering); ++h) x_[static_cast<std::size_t>(t * H + h)] = from_float<V>(steer(trace, h));
     return {x_.data(), n};
   }
 
  private:
-  // Rows are N(0,1/H) but for the two steering columns: log(1/(e+1)), and a landslide for the first top_k experts.
   void pack_router(Packer<config, Host>& packer) {
-    using R = element_t<C.router.weights>;
-    std::vector<R> router(static_cast<std::size_t>(N) * H);
-    for (R& r : router) r = from_float<R>(random_.normal() / std::sqrt(static_cast<float>(H)));
-    for (int e = 0; e < N && H > 1; ++e) {
-      R* const row = router.data() + static_cast<std::size_t>(e) * H;
-      row[0] = from_float<R>(-std::log(static_cast<float>(e + 1))), row[1] = from_float<R>(e < C.top_k ? 40.f : 0.f);
-    }
+    auto const router = steered_router<config>(random_);
     std::vector<float> const zeros(static_cast<std::size_t>(N));
     auto const own = std::make_unique<Weights<config>>();                           // large with thousands of experts
     Weights<config>& raw = *own;
