@@ -1,0 +1,140 @@
+// One preset's layer, its stages, and the dense FFN of the same active size.
+#pragma once
+#include "dense.cuh"
+#include "rows.hpp"
+
+namespace bench {
+
+template <Config C> class CudaLayer {
+ public:
+  static constexpr Config config = C;
+  static constexpr int E = C.experts, H = C.hidden, F = C.ffn, N = logit_columns(C), S = C.shared.ffn;
+  using V = element_t<C.dtype>;
+  using T = element_t<C.weights>;
+  static_assert(C.expert.latent == 0 && gated(C.expert.act), "the dense peer is a gated FFN at full width");
+
+  explicit CudaLayer(Cuda const& on) : on_(on), packed_(pack(on)) {}
+
+  void measure(char const* preset, Options const& options, Limits const& limits, Stopwatch& time) {
+    for (std::string const& trace : options.traces)
+      for (std::int64_t tokens : options.tokens) {
+        Row row = measure_one(tokens, trace, limits, time);
+        row.preset = preset, row.trace = trace;
+        print(row);
+        if (options.json) write(options.json, row);
+      }
+  }
+
+ private:
+  static Trace named(std::string const& s) {
+    for (Trace t : traces)
+      if (s == name(t)) return t;
+    throw std::runtime_error("no such trace: " + s);
+  }
+
+  Row measure_one(std::int64_t n, std::string const& trace_name, Limits const& limits, Stopwatch& time) {
+    Trace const trace = named(trace_name);
+    Memory<V> const x(n * H), y(n * H);
+    noise(on_, x.data(), n * H, 1, 100 + static_cast<std::uint64_t>(n), H, {steer(trace, 0), steer(trace, 1)});
+    Inputs<config> in;
+    in.x = {x.data(), n};
+    Rows<V, H> const out_y{y.data(), n};
+    Layer<config, Cuda> const layer{packed_.view()};
+    Memory<std::byte> const workspace(static_cast<std::int64_t>(layer.workspace_bytes(on_, n)));
+
+    // The stages one by one, over maps of their own.
+    Stages<config, Cuda> const stage{};
+    auto const packed = packed_.view();
+    std::int64_t const rows = rows_bound(C, n);
+    Memory<std::int32_t> const expert(n * slots(C)), slot(n * slots(C)), begin(E + 1), token(rows);
+    Memory<float> const weight(n * slots(C)), row_weight(rows), shared_weight(n * shared_rows(C) + 1);
+    Memory<V> const out(rows * H), shared_out(S ? n * H : 1);
+    Routing<config> routing{.expert = {expert.data(), n}, .weight = {weight.data(), n}};
+    if constexpr (shared_rows(C) > 0) routing.shared = {shared_weight.data(), n};
+    Batch<config> const batch{.begin = begin.data(), .token = token.data(), .weight = row_weight.data(), .slot = {slot.data(), n}};
+    Rows<V, H> const out_rows{out.data(), rows};
+    Rows<V, H> shared{};
+    if constexpr (S > 0) shared = {shared_out.data(), n};
+    std::span<std::byte> const scratch = workspace.span();               // the layer's own is at least any stage's
+    auto const router = [&] { stage.router(on_, in, packed, routing, scratch); };
+    auto const dispatch = [&] { stage.dispatch(on_, in, routing, batch, scratch); };
+    auto const experts = [&] { stage.experts(on_, in.x, packed, batch, out_rows, scratch); };
+    auto const shared_experts = [&] { if constexpr (S > 0) stage.shared(on_, in, packed, routing, shared, scratch); };
+    auto const combine = [&] { stage.combine(on_, in, packed, routing, batch, out_rows, shared, out_y, scratch); };
+    router(), dispatch(), experts(), shared_experts(), combine();
+    std::vector<std::int32_t> first(E + 1);
+    coterie::check(cudaMemcpyAsync(first.data(), begin.data(), sizeof(std::int32_t) * (E + 1), cudaMemcpyDeviceToHost, on_.stream));
+    coterie::check(cudaStreamSynchronize(on_.stream));
+
+    Row r;
+    r.tokens = n;
+    for (int e = 0; e < E; ++e) r.experts_hit += first[static_cast<std::size_t>(e)] < first[static_cast<std::size_t>(e) + 1];
+    auto const graph = [&](auto const& f) {
+      Graph const g{on_.stream, f};
+      return time([&] { g.launch(on_.stream); }).median;
+    };
+    auto const forward = [&] { layer.forward(on_, in, out_y, workspace.span()); };
+    r.router_us = graph(router), r.dispatch_us = graph(dispatch), r.experts_us = graph(experts), r.combine_us = graph(combine);
+    if constexpr (S > 0) r.shared_us = graph(shared_experts);
+    r.layer_us = graph(forward);
+    r.eager_us = time(forward).median;
+    r.host_us = n <= 1024 ? host_time(on_, forward) : 0;                  // longer ones fill the launch queue, and the host waits
+    account(r, n, limits);
+    DenseFfn const dense{on_, n, H, std::int64_t{C.top_k} * F + S};
+    r.dense_us = graph(dense);
+    return r;
+  }
+
+  // Distinct experts and the rest of the weights read once; x read, the inner rows written and read, y written.
+  static void account(Row& r, std::int64_t n, Limits const& limits) {
+    double const tokens = static_cast<double>(n), wide = 3. * H * F, shared = 3. * H * S, router = double{N} * H;
+    r.flops = tokens * (2 * (C.top_k * wide + shared) + 2 * router);
+    r.weight_bytes = (static_cast<double>(r.experts_hit) * wide + shared) * sizeof(T) + router * bits(C.router.weights) / 8;
+    double const rows = 2 * tokens * (C.top_k * double{F} + S) + 2 * tokens * H;
+    r.floor_us = 1e6 * std::max((r.weight_bytes + rows * sizeof(V)) / limits.bytes, r.flops / limits.flops);
+  }
+
+  static Packed<config, Cuda> pack(Cuda const& on) {
+    using R = element_t<C.router.weights>;
+    Packer<config, Cuda> packer{on};
+    Random random{1};
+    std::vector<R> const router = steered_router<config>(random);
+    std::vector<float> const zeros(static_cast<std::size_t>(std::max({N, F, H, S})));
+    constexpr std::int64_t wide = std::int64_t{F} * H;
+    Memory<T> const up(2 * wide), down(wide);
+    Memory<element_t<C.shared.weights>> const shared(3 * std::int64_t{S} * H + 1);
+    auto const own = std::make_unique<Weights<config>>();
+    Weights<config>& raw = *own;
+    raw.router.data = router.data();
+    if constexpr (C.router.bias) raw.router_bias = zeros.data();
+    if constexpr (C.router.select_bias) raw.select_bias = zeros.data();
+    if constexpr (C.expert.bias) raw.gate_bias.fill(zeros.data()), raw.up_bias.fill(zeros.data()), raw.down_bias.fill(zeros.data());
+    if constexpr (S > 0) {
+      noise(on, shared.data(), 3 * std::int64_t{S} * H, 1 / std::sqrt(static_cast<float>(H)), 9);
+      raw.shared.gate.data = shared.data(), raw.shared.up.data = shared.data() + std::int64_t{S} * H, raw.shared.down.data = shared.data() + 2 * std::int64_t{S} * H;
+    }
+    packer.router(raw);
+    for (int e = 0; e < E; ++e) {
+      noise(on, up.data(), 2 * wide, 1 / std::sqrt(static_cast<float>(H)), 10 + static_cast<std::uint64_t>(e));
+      noise(on, down.data(), wide, 1 / std::sqrt(static_cast<float>(F)), 5000 + static_cast<std::uint64_t>(e));
+      packer.template expert<C.weights>(e, {.data = up.data()}, {.data = up.data() + wide}, {.data = down.data()});
+    }
+    return packer.finish();
+  }
+
+  Cuda on_;
+  Packed<config, Cuda> packed_;
+};
+
+// A preset of the program: one file each, so that they compile side by side.
+using Benchmark = void (*)(Cuda const&, Options const&, Limits const&, Stopwatch&);
+void add_benchmark(char const* preset, Benchmark);
+template <Config C> struct Added {
+  static inline char const* preset;
+  explicit Added(char const* name) {
+    preset = name;
+    add_benchmark(name, [](Cuda const& on, Options const& options, Limits const& limits, Stopwatch& time) { CudaLayer<C>{on}.measure(preset, options, limits, time); });
+  }
+};
+
+}

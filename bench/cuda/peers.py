@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""What others need for the same layers on this GPU: an eager loop over experts, torch._grouped_mm, transformers' experts
+backends, a Triton grouped product. Router included, bf16, random weights and tokens; every result is compared with the
+eager loop's before it is timed. Medians with a cold cache, replayed from a captured graph where the peer can be captured.
+
+    peers.py [--preset NAME]... [--tokens N]... [--json FILE]
+"""
+import argparse
+import json
+import sys
+
+import torch
+import torch.nn.functional as F
+
+# name: experts, top_k, hidden, ffn (SwiGLU; softmax over the top-k logits). The published layers of DeepSeek-V3 and gpt-oss route and
+# activate otherwise; their shapes stand here for the products, which take the time.
+SHAPES = {
+    "mixtral_8x7b": (8, 2, 4096, 14336),
+    "qwen3_30b_a3b": (128, 8, 2048, 768),
+    "deepseek_v3/routed": (256, 8, 7168, 2048),
+    "gpt_oss_120b/bf16": (128, 4, 2880, 2880),
+}
+TOKENS = [1, 4, 16, 64, 256, 1024, 4096, 16384, 32768]
+
+
+class Layer:
+    def __init__(self, experts, top_k, hidden, ffn):
+        self.experts, self.top_k, self.hidden, self.ffn = experts, top_k, hidden, ffn
+        make = lambda *shape, inputs: torch.randn(*shape, device="cuda", dtype=torch.bfloat16).mul_(inputs**-0.5)
+        self.router = make(experts, hidden, inputs=hidden)
+        self.gate_up = torch.empty(experts, 2 * ffn, hidden, device="cuda", dtype=torch.bfloat16)
+        self.down = torch.empty(experts, hidden, ffn, device="cuda", dtype=torch.bfloat16)
+        for e in range(experts):
+            self.gate_up[e] = make(2 * ffn, hidden, inputs=hidden)
+            self.down[e] = make(hidden, ffn, inputs=ffn)
+
+    def route(self, x):
+        weight, expert = torch.topk(F.linear(x, self.router).float(), self.top_k, dim=-1)
+        return torch.softmax(weight, dim=-1), expert
+
+    def act(self, gate_up):
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.silu(gate) * up
+
+    def sorted_rows(self, expert):
+        flat = expert.flatten()
+        order = torch.argsort(flat, stable=True)
+        counts = torch.zeros(self.experts, device=flat.device, dtype=torch.int64).scatter_add_(0, flat, torch.ones_like(flat))  # no host read
+        return order, order // self.top_k, torch.cumsum(counts, 0).to(torch.int32)
+
+    def combine(self, rows, order, weight, tokens):
+        y = torch.empty_like(rows)
+        y[order] = rows
+        return (y.view(tokens, self.top_k, self.hidden).float() * weight.unsqueeze(-1)).sum(1).to(torch.bfloat16)
+
+
+def eager(layer, x):
+    weight, expert = layer.route(x)
+    y = torch.zeros_like(x, dtype=torch.float32)
+    for e in torch.unique(expert).tolist():
+        token, slot = torch.where(expert == e)
+        h = layer.act(F.linear(x[token], layer.gate_up[e]))
+        y.index_add_(0, token, F.linear(h, layer.down[e]).float() * weight[token, slot, None])
+    return y.to(x.dtype)
+
+
+def grouped_mm(layer, x):
+    weight, expert = layer.route(x)
+    order, token, ends = layer.sorted_rows(expert)
+    h = torch._grouped_mm(x[token], layer.gate_up.transpose(1, 2), offs=ends)
+    rows = torch._grouped_mm(layer.act(h), layer.down.transpose(1, 2), offs=ends)
+    return layer.combine(rows, order, weight, x.shape[0])
+
+
+def transformers_block(layer, backend):
+    """MixtralSparseMoeBlock of the installed transformers, with this layer's weights."""
+    from transformers import MixtralConfig
+    from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
+
+    config = MixtralConfig(hidden_size=layer.hidden, intermediate_size=layer.ffn, num_local_experts=layer.experts, num_experts_per_tok=layer.top_k)
+    config._experts_implementation = backend
+    with torch.device("meta"):
+        block = MixtralSparseMoeBlock(config)
+    weights = {"gate.weight": layer.router, "experts.gate_up_proj": layer.gate_up, "experts.down_proj": layer.down}
+    missing = [k for k in block.state_dict() if k not in weights]
+    if missing:
+        raise RuntimeError(f"this transformers names its weights otherwise: {missing}")
+    block.load_state_dict({k: torch.nn.Parameter(v) for k, v in weights.items()}, assign=True)
+    block.eval()
+
+    def run(_, x):
+        y = block(x.unsqueeze(0))
+        return (y[0] if isinstance(y, tuple) else y).view_as(x)
+
+    return run
+
+
+def triton_grouped():
+    """Rows sorted by expert and padded to tiles; one program a tile, the expert of each tile from a table made on the device."""
+    import triton
+    import triton.language as tl
+
+    @triton.jit
+    def product(a, b, c, source, tile_expert, tiles, K, N, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr):
+        tile, column = tl.program_id(0), tl.program_id(1)
+        if tile >= tl.load(tiles):
+            return
+        expert = tl.load(tile_expert + tile).to(tl.int64)
+        rows = tile * BM + tl.arange(0, BM)
+        columns = column * BN + tl.arange(0, BN)
+        inputs = tl.arange(0, BK)
+        token = tl.load(source + rows).to(tl.int64)
+        left = a + token[:, None] * K + inputs[None, :]
+        right = b + expert * N * K + columns[None, :].to(tl.int64) * K + inputs[:, None]
+        sum = tl.zeros((BM, BN), dtype=tl.float32)
+        for k in range(0, K, BK):
+            inside = inputs + k < K
+            x = tl.load(left + k, mask=(token[:, None] >= 0) & inside[None, :], other=0.0)
+            w = tl.load(right + k, mask=(columns[None, :] < N) & inside[:, None], other=0.0)
+            sum = tl.dot(x, w, sum)
+        tl.store(c + rows[:, None].to(tl.int64) * N + columns[None, :], sum.to(tl.bfloat16), mask=columns[None, :] < N)
+
+    def run(layer, x):
+        tokens, rows, E = x.shape[0], x.shape[0] * layer.top_k, layer.experts
+        bm = 16 if rows <= 16 * E else 64 if rows <= 128 * E else 128
+        weight, expert = layer.route(x)
+        order, token, ends = layer.sorted_rows(expert)
+        begins = F.pad(ends[:-1], (1, 0))
+        padded = (ends - begins + bm - 1) // bm * bm
+        pad_ends = torch.cumsum(padded, 0)
+        most = (rows + E * (bm - 1) + bm - 1) // bm
+        tile_expert = torch.searchsorted(pad_ends, torch.arange(most, device=x.device) * bm, right=True).clamp_(max=E - 1).to(torch.int32)
+        tiles = (pad_ends[-1:] // bm).to(torch.int32)
+        owner = expert.flatten()[order]
+        place = torch.arange(rows, device=x.device) + (pad_ends - padded)[owner] - begins[owner]
+        source = torch.full((most * bm,), -1, device=x.device, dtype=torch.int32)
+        source[place] = token.to(torch.int32)
+        h = torch.empty(most * bm, 2 * layer.ffn, device=x.device, dtype=x.dtype)
+        meta = dict(BM=bm, BN=128, BK=64, num_warps=8 if bm == 128 else 4, num_stages=4)
+        product[(most, triton.cdiv(2 * layer.ffn, 128))](x, layer.gate_up, h, source, tile_expert, tiles, layer.hidden, 2 * layer.ffn, **meta)
+        a = layer.act(h)
+        out = torch.empty(most * bm, layer.hidden, device=x.device, dtype=x.dtype)
+        same = torch.arange(most * bm, device=x.device, dtype=torch.int32)
+        product[(most, triton.cdiv(layer.hidden, 128))](a, layer.down, out, same, tile_expert, tiles, layer.ffn, layer.hidden, **meta)
+        return layer.combine(out[place], order, weight, tokens)
+
+    return run
+
+
+def median_us(f, flush):
+    def once():
+        begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        flush.zero_()
+        begin.record()
+        f()
+        end.record()
+        return begin, end
+
+    def runs(n):
+        pairs = [once() for _ in range(n)]
+        torch.cuda.synchronize()
+        return sorted(1e3 * b.elapsed_time(e) for b, e in pairs)
+
+    first = runs(3)[1]
+    times = runs(int(min(30, max(5, 1e5 / first))))
+    return times[len(times) // 2]
+
+
+def captured(f):
+    """f as a graph's replay, or f itself where it cannot be captured (it asks the device for sizes)."""
+    try:
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(2):
+                f()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            f()
+        return graph.replay, True
+    except Exception:  # noqa: BLE001
+        torch.cuda.synchronize()
+        return f, False
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--preset", action="append")
+    arguments.add_argument("--tokens", action="append", type=int)
+    arguments.add_argument("--json")
+    options = arguments.parse_args()
+    torch.manual_seed(1)
+    torch.set_grad_enabled(False)
+    out = open(options.json, "w") if options.json else None
+    flush = torch.empty(256 << 20, dtype=torch.int8, device="cuda")
+    print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
+    for name, shape in SHAPES.items():
+        if options.preset and not any(name.startswith(p) for p in options.preset):
+            continue
+        layer = Layer(*shape)
+        peers = {"eager loop": lambda: eager, "torch._grouped_mm": lambda: grouped_mm, "Triton grouped": triton_grouped}
+        for backend in ("grouped_mm", "batched_mm", "eager"):
+            peers[f"transformers {backend}"] = lambda backend=backend: transformers_block(layer, backend)
+        for tokens in options.tokens or TOKENS:
+            x = torch.randn(tokens, layer.hidden, device="cuda", dtype=torch.bfloat16)
+            want = eager(layer, x).float()
+            flops = tokens * layer.top_k * 6 * layer.hidden * layer.ffn
+            for peer, make in peers.items():
+                if peer == "transformers batched_mm" and tokens > 64:      # it copies the weights for every token
+                    continue
+                row = {"preset": name, "tokens": tokens, "peer": peer}
+                try:
+                    run = make()
+                    error = float((run(layer, x).float() - want).norm() / want.norm())
+                    if not error < 0.02:
+                        raise RuntimeError(f"differs from the eager loop by {error:.3g}")
+                    f, graph = captured(lambda: run(layer, x))
+                    row |= {"us": median_us(f, flush), "graph": graph, "difference": error}
+                    print(f"{name:22} {tokens:6} {peer:24} {row['us']:10.1f} us {1e-6 * flops / row['us']:8.1f} TFLOP/s{'' if graph else '  (not captured)'}", flush=True)
+                except Exception as e:  # noqa: BLE001
+                    row["failed"] = f"{type(e).__name__}: {e}"[:200]
+                    print(f"{name:22} {tokens:6} {peer:24} failed: {row['failed']}", flush=True)
+                    torch.cuda.synchronize()
+                if out:
+                    print(json.dumps(row), file=out, flush=True)
+        del layer, peers
+        torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
