@@ -84,6 +84,17 @@ build() {
   quietly cmake --build build/examples --target "example_$1"
 }
 
+# on_gpu NAME: for the GPU at hand; silent where there is none.
+on_gpu() {
+  local nvcc capability
+  capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .) && [[ $capability =~ ^[0-9]+$ ]] || return 0
+  nvcc=$(command -v nvcc || ls /usr/local/cuda/bin/nvcc 2>/dev/null) || { echo "there is a GPU, but no nvcc: examples/$1.cu is skipped"; return 0; }
+  [[ $capability == 90 ]] && capability=90a
+  echo "building $1 for the GPU"
+  quietly "$nvcc" -std=c++20 -O2 -Iinclude -gencode "arch=compute_$capability,code=sm_$capability" "examples/$1.cu" -o "build/examples/$1"
+  "build/examples/$1"
+}
+
 case $job in
   footprint)
     build 02_footprint
@@ -105,6 +116,7 @@ case $job in
     if ((json)); then
       build 01_mixtral
       "$program" "${arguments[@]}"
+      on_gpu 06_cuda
     else
       echo "01_mixtral reads a checkpoint and needs nlohmann-json3-dev; running 04_block and 05_own_router"
       build 04_block && "$program"
