@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on any machine with one and with nvcc; results go to $OUT or build/gpu as they come.
 #   bench/gpu.sh [--phase test|sanitize|bench|peers]...      (default: all, in this order; each is bounded in time)
-#   test      tests/cuda by nvcc, on the device
+#   test      tests/cuda and the instructions by nvcc, on the device; what the instructions gave -> fragments.tar.gz (see
+#             tests/simt/tests/fragments.hpp); logs of this and the next phase -> logs.tar.gz
 #   sanitize  compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over the small cases
 #   bench     layers of published models: device time, host time, percent of the limits measured in the same run -> bench.txt, bench.jsonl
 #   peers     the same shapes through torch, transformers and Triton, where python3 has them -> peers.txt, peers.jsonl
@@ -9,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' bench/gpu.sh >&2; exit 2; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' bench/gpu.sh >&2; exit 2; }
 phases=()
 while (($#)); do
   case $1 in
@@ -20,10 +21,10 @@ while (($#)); do
 done
 ((${#phases[@]})) || phases=(test sanitize bench peers)
 out=${OUT:-build/gpu}
-objects=build/gpu/objects
+objects=build/gpu/objects logs=build/gpu/logs fragments=build/gpu/fragments
 jobs=${JOBS:-$(nproc)}
 nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
-mkdir -p "$out" "$objects"
+mkdir -p "$out" "$objects" "$logs" "$fragments"
 
 command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,compute_cap,driver_version,clocks.sm,clocks.max.sm,memory.total --format=csv | tee "$out/device.csv" || true
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .) || true
@@ -49,9 +50,9 @@ object() { local name; name=$(echo "$1" | tr / _); echo "$objects/${name%.*}.o";
 build_tests() {
   local doctest=${COTERIE_DOCTEST:-/usr/include} source extra
   [[ -e $doctest/doctest/doctest.h ]] || { echo "test: doctest is missing (COTERIE_DOCTEST=folder)"; failed+=(test); return 1; }
-  mapfile -t tests < <(ls tests/cuda/*.cpp)
+  mapfile -t tests < <(ls tests/cuda/*.cpp tests/simt/tests/instructions.cpp)
   mapfile -t helpers < <(ls tests/random/numbers.cpp tests/random/reference.cpp)
-  flags+=("-isystem" "$doctest")
+  flags+=("-isystem" "$doctest" "-DCOTERIE_TESTS_DIR=\"$PWD/tests\"")
   compile -x cu -- "${tests[@]}" tests/simt/main.cpp "${helpers[@]}"
   for source in "${tests[@]}"; do
     extra=("$(object tests/random/numbers.cpp)" "$(object tests/random/reference.cpp)")
@@ -65,9 +66,11 @@ phase_test() {
   for source in "${tests[@]}"; do
     name=$(basename "$source" .cpp)
     [[ -x $objects/$name ]] || continue
-    if timeout 120 "$objects/$name" >"$out/test-$name.txt" 2>&1; then echo "passed: $name ($(grep -o 'assertions: *[0-9]*' "$out/test-$name.txt" || true))"
-    else echo "FAILED: $name"; tail -n 25 "$out/test-$name.txt"; failed+=("test $name"); fi
+    if COTERIE_FRAGMENTS=$fragments timeout 120 "$objects/$name" >"$logs/test-$name.txt" 2>&1; then echo "passed: $name ($(grep -o 'assertions: *[0-9]*' "$logs/test-$name.txt" || true))"
+    else echo "FAILED: $name"; tail -n 25 "$logs/test-$name.txt"; failed+=("test $name"); fi
   done
+  tar -C build/gpu -czf "$out/fragments.tar.gz" fragments
+  tar -C build/gpu -czf "$out/logs.tar.gz" logs
 }
 phase_sanitize() {
   local sanitizer tool name
@@ -77,13 +80,14 @@ phase_sanitize() {
   for tool in memcheck racecheck synccheck initcheck; do
     for name in dispatch router product experts combine layer; do
       [[ -x $objects/$name ]] || continue
-      if timeout 60 "$sanitizer" --tool "$tool" --error-exitcode 9 "$objects/$name" -tc='*small*' >"$out/sanitize-$tool-$name.txt" 2>&1; then echo "$tool: $name clean"
+      if timeout 60 "$sanitizer" --tool "$tool" --error-exitcode 9 "$objects/$name" -tc='*small*' >"$logs/sanitize-$tool-$name.txt" 2>&1; then echo "$tool: $name clean"
       else
         local code=$?
-        if ((code == 124)); then echo "$tool: $name did not end in 60 s"; else echo "$tool: $name FAILED ($code)"; tail -n 15 "$out/sanitize-$tool-$name.txt"; failed+=("$tool $name"); fi
+        if ((code == 124)); then echo "$tool: $name did not end in 60 s"; else echo "$tool: $name FAILED ($code)"; tail -n 15 "$logs/sanitize-$tool-$name.txt"; failed+=("$tool $name"); fi
       fi
     done
   done
+  tar -C build/gpu -czf "$out/logs.tar.gz" logs
 }
 phase_bench() {
   mapfile -t sources < <(ls bench/cuda/*.cu)

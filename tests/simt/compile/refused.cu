@@ -1,10 +1,21 @@
-// What nvcc.sh must refuse: a local array that needs a stack; and, for sm_90a, accumulators read while a product works on them.
+// What nvcc.sh must refuse: a local array that needs a stack; more values than there are registers; for sm_90a, accumulators read while a product works on them; and
+// instructions that are not there.
+// opcodes sm_80 stack_kernel: LDSM
+// opcodes sm_90a early_kernel: HGMMA HMMA
 #include <coterie/device/ptx.cuh>
 
 __global__ void stack_kernel(int const* index, int* out) {
   int local[64];
   for (int i = 0; i < 64; ++i) local[index[i]] = i;
   out[threadIdx.x] = local[index[threadIdx.x]];
+}
+__global__ void __launch_bounds__(1024, 2) spill_kernel(float const* x, float* y) {
+  float v[64], sum = 0;
+  for (int i = 0; i < 64; ++i) v[i] = x[i * 1024 + threadIdx.x];
+  __syncthreads();
+  for (int i = 0; i < 64; ++i)
+    for (int j = 0; j < 64; ++j) sum = sum * v[i] + v[j];
+  y[threadIdx.x] = sum;
 }
 __global__ void __launch_bounds__(128) early_kernel(float* out) {
   auto const tile = coterie::ptx::dynamic_shared<coterie::bf16[64 * 64]>();

@@ -1,8 +1,8 @@
 // Every wrapper against the element map of the PTX manual, written out a second time and differently.
-#include <doctest/doctest.h>
+// On a GPU the same file tests the hardware, and records it (fragments.hpp).
+#include <cuda/support.hpp>
 #include <cstring>
-#include "../array.hpp"
-#include "../schedules.hpp"
+#include "fragments.hpp"
 #include "hopper.cuh"
 #include "instructions.cuh"
 #include "maps.hpp"
@@ -27,6 +27,7 @@ template <samples::Matrices How> std::vector<std::uint32_t> ldmatrix() {
 TEST_CASE("instructions: ldmatrix") {
   auto const plain = ldmatrix<samples::Matrices::x4>(), transposed = ldmatrix<samples::Matrices::x4_transposed>(),
       two = ldmatrix<samples::Matrices::x2>();
+  samples::check_recorded("ldmatrix_x4", plain), samples::check_recorded("ldmatrix_x4_trans", transposed), samples::check_recorded("ldmatrix_x2", two);
   for (int lane = 0; lane < 32; ++lane)
     for (int m = 0; m < 4; ++m) {
       unsigned const row = static_cast<unsigned>(lane) / 4, column = static_cast<unsigned>(lane) % 4 * 2, base = static_cast<unsigned>(m) * 64;
@@ -43,7 +44,15 @@ TEST_CASE("instructions: stmatrix undoes ldmatrix") {
   for (int i = 0; i < 256; ++i) CHECK(got[z(i)] == i);
 }
 
+template <class T> constexpr char const* type_name = std::is_same_v<T, bf16> ? "bf16" : "fp16";
 template <class T> void check_mma() {
+  auto const x = samples::integers<T>(256 + 128, 5);                     // registers of noise
+  std::vector<std::uint32_t> noise(128 + 64);
+  for (std::size_t i = 0; i < noise.size(); ++i) noise[i] = x[2 * i].bits | std::uint32_t{x[2 * i + 1].bits} << 16;
+  Array<std::uint32_t> const na(std::vector<std::uint32_t>(noise.begin(), noise.begin() + 128)), nb(std::vector<std::uint32_t>(noise.begin() + 128, noise.end()));
+  Array<float> const nd(std::vector<float>(128, 0.5f));
+  launch(samples::mma_kernel<T>, one_warp, nullptr, at(), na.data(), nb.data(), nd.data());
+  samples::check_recorded(std::string("mma_m16n8k16_") + type_name<T>, nd.get());
   // Every pair (row, k), (k, column) alone: the product must appear in that element and nowhere else.
   for (int row = 0; row < 16; row += 3)
     for (int k = 0; k < 16; ++k)
@@ -73,6 +82,7 @@ template <class T, int N> bool products() {
   Array<float> c(64 * N);
   launch(samples::fill_kernel<T, N>, Launch{.grid = 1, .block = 128, .shared = sizeof(samples::FillShared<T, N>)}, nullptr, at(), da.data(),
          db.data(), c.data());
+  samples::check_recorded("wgmma_n" + std::to_string(N) + "_" + type_name<T>, c.get());
   return c.get() == samples::product(a, b, 64, N, 64);
 }
 TEST_CASE_TEMPLATE("instructions: wgmma of every width", T, bf16, fp16) {
@@ -121,6 +131,7 @@ TEST_CASE("instructions: loads, stores, zero fill") {
   auto const got = to.get();
   for (int i = 0; i < 32; ++i) CHECK(got[z(i)].w == (i % 2 ? 0 : 4));
 }
+#if defined(COTERIE_SIMT)
 TEST_CASE("instructions: elect_one chooses one lane, the same each time, and not always lane 0") {
   bool other = false;
   for (int seed = 0; seed < 4; ++seed) {
@@ -139,6 +150,7 @@ TEST_CASE("instructions: elect_one chooses one lane, the same each time, and not
   CHECK(other);
   simt::config() = {};
 }
+#endif
 TEST_CASE("instructions: mbarrier parity") {
   Array<int> out(5);
   launch(samples::parity_kernel, Launch{.grid = 1, .block = 1}, nullptr, at(), out.data());
