@@ -6,11 +6,12 @@
 #                  that no run has compiled before, the benchmarks, every compiler and flag
 #   --cases N      so many random layers instead of 2,048 (a long run: 100000)
 #   --no-install   do not install what is missing; name it and run what can run
-# Installs through apt where that works (root or sudo). Build trees, with their logs: build/. COTERIE_SEED repeats a run.
+# Installs through apt where that works (root or sudo); without a CUDA toolkit, nvcc and its headers from PyPI into build/cuda
+# (COTERIE_CUDA_TOOLKIT=none: as if there were none). Build trees, with their logs: build/. COTERIE_SEED repeats a run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-usage() { sed -n '2,9s/^# \{0,1\}//p' tests/run.sh >&2; exit 2; }
+usage() { sed -n '2,10s/^# \{0,1\}//p' tests/run.sh >&2; exit 2; }
 thorough=0 install=1
 while (($#)); do
   case $1 in
@@ -54,6 +55,57 @@ fi
 ((${#missing[@]})) && echo "missing: ${missing[*]} (what needs them is skipped)"
 command -v cmake >/dev/null || { echo "tests/run.sh: cannot run without cmake" >&2; exit 1; }
 
+# CUDA's compiler and headers, for the kernels that the emulator runs and that nvcc compiles: no GPU and no driver is needed.
+cuda_packages=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85)
+install_cuda() {
+  local work=build/cuda.new top
+  rm -rf build/cuda "$work"
+  if ! python3 -c 'import ensurepip' 2>/dev/null; then install_packages python3-venv || true; fi
+  python3 -m venv "$work/venv" && "$work/venv/bin/pip" install --disable-pip-version-check --no-deps --only-binary :all: --timeout 30 --retries 2 --target "$work/packages" "${cuda_packages[@]}" || return 1
+  top=("$work"/packages/nvidia/cu*)
+  [[ -d ${top[0]} ]] || return 1
+  chmod +x "${top[0]}"/bin/* "${top[0]}"/nvvm/bin/* 2>/dev/null
+  ln -sfn lib "${top[0]}/lib64"                    # where nvcc and CMake look
+  ln -sfn libcudart.so.13 "${top[0]}/lib/libcudart.so"
+  mv "${top[0]}" build/cuda && rm -rf "$work"
+}
+# The headers of a cuBLAS with grouped matmul, which the pinned toolkit lacks. Its package is what brings them.
+install_cublas() {
+  local work=build/cublas.new
+  rm -rf build/cublas "$work"
+  python3 -m venv "$work/venv" && "$work/venv/bin/pip" download --disable-pip-version-check --no-deps --only-binary :all: --timeout 30 --retries 2 --dest "$work" nvidia-cublas==13.10.0.20 || return 1
+  python3 -c 'import glob, sys, zipfile
+with zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0]) as wheel:
+    wheel.extractall(sys.argv[1], [name for name in wheel.namelist() if "/include/" in name])' "$work" || return 1
+  mv "$work"/nvidia/cu*/include "$work/headers" && mv "$work/headers" build/cublas && rm -rf "$work"
+}
+hide_cuda=OFF
+if [[ ${COTERIE_CUDA_TOOLKIT:-} == none ]]; then
+  PATH=$(tr : '\n' <<<"$PATH" | while read -r folder; do [[ -e $folder/nvcc ]] || echo "$folder"; done | paste -sd :)
+  hide_cuda=ON
+elif ! command -v nvcc >/dev/null && [[ -x /usr/local/cuda/bin/nvcc ]]; then
+  PATH=$PATH:/usr/local/cuda/bin
+fi
+if ! command -v nvcc >/dev/null; then
+  if [[ ! -x build/cuda/bin/nvcc ]] && ((install)); then
+    echo "installing nvcc and CUDA's headers from PyPI into build/cuda: 105 MB to download, 270 MB on disk (${cuda_packages[*]})"
+    install_cuda >>build/install.log 2>&1 || rm -rf build/cuda.new
+  fi
+  if [[ -x build/cuda/bin/nvcc ]]; then
+    PATH=$PWD/build/cuda/bin:$PATH
+    hide_cuda=OFF
+  else
+    echo "missing: nvcc and CUDA's headers (the kernels' tests are skipped)"
+  fi
+fi
+export PATH
+if ((thorough && install)) && [[ ! -e build/cublas/cublasLt.h ]]; then
+  echo "installing cuBLAS's headers from PyPI into build/cublas: 444 MB to download, 1 MB on disk (nvidia-cublas==13.10.0.20)"
+  install_cublas >>build/install.log 2>&1 || { rm -rf build/cublas.new; echo "missing: cuBLAS's newer headers (grouped matmul is not tested)"; }
+fi
+cuda=(-U 'CUDAToolkit_*' -U CUDA_CUDART -DCMAKE_DISABLE_FIND_PACKAGE_CUDAToolkit=$hide_cuda)               # whatever an earlier run found
+[[ ! -e build/cublas/cublasLt.h ]] || cuda+=(-DCOTERIE_CUBLAS_INCLUDE="$PWD/build/cublas")
+
 # Configures, builds and tests one preset; remembers a failure and goes on.
 failed=()
 quietly() {
@@ -66,7 +118,7 @@ tree() {                                           # PRESET [TEST_PRESET] [CMAKE
   : >"$log"
   command -v ninja >/dev/null && [[ ! -e build/$preset/CMakeCache.txt ]] && generator=(-G Ninja)
   echo "== $preset"
-  if ! quietly "$log" cmake --preset "$preset" "${generator[@]}" "${@:3}" || ! quietly "$log" cmake --build --preset "$preset" --parallel 2; then
+  if ! quietly "$log" cmake --preset "$preset" "${generator[@]}" "${cuda[@]}" "${@:3}" || ! quietly "$log" cmake --build --preset "$preset" --parallel 2; then
     echo "== $preset: does not build ($log)" >&2
     failed+=("$preset")
     return

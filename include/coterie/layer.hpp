@@ -110,6 +110,7 @@ class Layer {
     arguments.reads("x", in.x, tokens);
     router_reads<config>(arguments, in, {});
     arguments.writes("y", y, tokens);
+    arguments.resident(on, weights_.data);
 
     Arena arena{workspace};
     Pieces const p = carve(arena, on, tokens);

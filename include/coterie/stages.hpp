@@ -72,6 +72,13 @@ class Arguments {
     if (!data) refuse("packed weights are not set", 0, 1);
     if (reinterpret_cast<std::uintptr_t>(data) % 64) refuse("packed weights must be aligned to 64 bytes", static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(data) % 64), 0);
   }
+  // A backend with memory of its own refuses arguments, or weights, that are not in it.
+  template <class B> void resident(B const& on, std::byte const* packed) const {
+    if constexpr (requires { on.needs_device_memory(stage_, "", packed, at_); }) {
+      for (int i = 0; i < count_; ++i) on.needs_device_memory(stage_, pieces_[i].name, reinterpret_cast<void const*>(pieces_[i].first), at_);
+      if (packed) on.needs_device_memory(stage_, "the packed weights", packed, at_);
+    }
+  }
 
  private:
   struct Piece {

@@ -38,7 +38,7 @@ TEST_SUITE("docs") {
     std::vector<std::vector<std::string>> sources;
     for (char const* folder : {"examples", "tests", "bench"})
       for (auto const& entry : fs::recursive_directory_iterator(root() / folder))
-        if (entry.path().extension() == ".cpp" || entry.path().extension() == ".hpp") sources.push_back(lines(read(entry.path())));
+        if (auto const e = entry.path().extension(); e == ".cpp" || e == ".hpp" || e == ".cu" || e == ".cuh") sources.push_back(lines(read(entry.path())));
     std::vector<fs::path> documents{root() / "README.md"};
     for (auto const& entry : fs::directory_iterator(root() / "docs"))
       if (entry.path().extension() == ".md") documents.push_back(entry.path());

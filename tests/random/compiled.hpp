@@ -11,11 +11,11 @@ template <class M> M view(Stored const& s) {
 template <ct::Config C, ct::DType S = C.weights>
 class Compiled : public Subject {
  public:
-  static constexpr ct::Config config_value = C;
+  static constexpr ct::Config config_value = C;  // nvcc wants other templates named with it
   using V = ct::element_t<C.dtype>;
   Compiled() : Subject(C, S) {}
 
-  void pack(ct::Host const& on, Tensors const& from) override { packed_.reset(new ct::Packed<C, ct::Host>{ct::pack(on, raw(from))}); }
+  void pack(ct::Host const& on, Tensors const& from) override { packed_.reset(new ct::Packed<config_value, ct::Host>{ct::pack(on, raw(from))}); }
   ref::Weights weights(Tensors const& from) const override { return ref::weights(raw(from)); }
   ref::Inputs inputs(Feed const& from) const override { return ref::inputs(feed_view(from)); }
   std::size_t workspace_bytes(ct::Host const& on, std::int64_t tokens) const override { return layer().workspace_bytes(on, tokens); }
@@ -38,10 +38,10 @@ class Compiled : public Subject {
       call(memory.span());
       run.intact = run.intact && memory.intact();
     };
-    ct::Stages<C, ct::Host> const stage{};
-    ct::Inputs<C> const in = feed_view(feed);
-    ct::Routing<C> routing{.expert = {run.expert.data(), n}, .weight = {run.weight.data(), n}, .logits = {run.logits.data(), n}, .shared = {run.shared_weight.data(), n}};
-    ct::Batch<C> const batch{.begin = run.begin.data(), .token = run.token.data(), .weight = run.row_weight.data(), .slot = {run.slot.data(), n}};
+    ct::Stages<config_value, ct::Host> const stage{};
+    ct::Inputs<config_value> const in = feed_view(feed);
+    ct::Routing<config_value> routing{.expert = {run.expert.data(), n}, .weight = {run.weight.data(), n}, .logits = {run.logits.data(), n}, .shared = {run.shared_weight.data(), n}};
+    ct::Batch<config_value> const batch{.begin = run.begin.data(), .token = run.token.data(), .weight = run.row_weight.data(), .slot = {run.slot.data(), n}};
     ct::Rows<V, width> const out{reinterpret_cast<V*>(run.out.data()), rows};
     scratch(stage.router, [&](std::span<std::byte> s) { stage.router(on, in, packed_->view(), routing, s); });
     run.before_drop = run.weight;
@@ -65,8 +65,8 @@ class Compiled : public Subject {
   }
 
  protected:
-  static ct::Weights<C, S> raw(Tensors const& from) {
-    using W = ct::Weights<C, S>;
+  static ct::Weights<config_value, S> raw(Tensors const& from) {
+    using W = ct::Weights<config_value, S>;
     W to;
     to.router = view<decltype(W::router)>(from.router), to.noise = view<decltype(W::noise)>(from.noise);
     auto const floats = [](std::vector<float> const& v) { return v.empty() ? nullptr : v.data(); };
@@ -85,9 +85,9 @@ class Compiled : public Subject {
     to.latent.norm = floats(from.latent_norm), to.latent.norm_epsilon = from.latent_epsilon, to.router_scale = from.router_scale;
     return to;
   }
-  static ct::Inputs<C> feed_view(Feed const& f) {
+  static ct::Inputs<config_value> feed_view(Feed const& f) {
     auto const rows = [&](Bytes const& b) { return ct::Rows<V const, C.hidden>{reinterpret_cast<V const*>(b.empty() ? nullptr : b.data()), b.empty() ? 0 : f.tokens, f.x_stride}; };
-    ct::Inputs<C> in{.x = rows(f.x), .router_x = rows(f.router_x), .sequence = f.sequence, .seed = f.seed};
+    ct::Inputs<config_value> in{.x = rows(f.x), .router_x = rows(f.router_x), .sequence = f.sequence, .seed = f.seed};
     in.x.rows = f.tokens;
     if (!f.logits.empty()) in.logits = {f.logits.data(), f.tokens};
     if (!f.token_ids.empty()) in.token_ids = f.token_ids.data();
@@ -96,8 +96,8 @@ class Compiled : public Subject {
     return in;
   }
  private:
-  ct::Layer<C, ct::Host> layer() const { return ct::Layer<C, ct::Host>{packed_->view()}; }
-  std::unique_ptr<ct::Packed<C, ct::Host>> packed_;
+  ct::Layer<config_value, ct::Host> layer() const { return ct::Layer<config_value, ct::Host>{packed_->view()}; }
+  std::unique_ptr<ct::Packed<config_value, ct::Host>> packed_;
 };
 
 }

@@ -1,33 +1,42 @@
 // One config's layer on the GPU, or in the emulator, behind the interface of cases.hpp: what comes and goes is host memory.
 #pragma once
 #include <coterie/cuda.cuh>
-#include "array.hpp"
+#include <simt/array.hpp>
+#if defined(COTERIE_SIMT)
+#include "schedules.hpp"
+#endif
 #include "compiled.hpp"
 
 namespace cases {
 
 template <ct::Config C, ct::DType S = C.weights>
 class CompiledCuda final : public Compiled<C, S> {
-  using Base = Compiled<C, S>;
-  using V = ct::element_t<C.dtype>;
+  static constexpr ct::Config mine = C;          // nvcc wants other templates named with it
+  using Base = Compiled<mine, S>;
+  using V = ct::element_t<mine.dtype>;
 
  public:
   ct::Arch arch = ct::Arch::best;
+  int schedule = 0;                              // of 18, in the emulator; each number of threads that the host would use adds 5
 
-  void pack(ct::Host const&, Tensors const& from) override { packed_.reset(new ct::Packed<C, ct::Cuda>{ct::pack(ct::Cuda{}, Base::raw(from))}); }
+  ct::Layer<mine, ct::Cuda> layer() const { return ct::Layer<mine, ct::Cuda>{packed_->view()}; }       // once packed
+
+  void pack(ct::Host const&, Tensors const& from) override { packed_.reset(new ct::Packed<mine, ct::Cuda>{ct::pack(ct::Cuda{}, Base::raw(from))}); }
   std::size_t workspace_bytes(ct::Host const&, std::int64_t tokens) const override { return layer().workspace_bytes(ct::Cuda{}, tokens); }
 
-  void forward(ct::Host const&, Feed const& feed, void* y, std::span<std::byte> workspace) const override {
+  void forward(ct::Host const& host, Feed const& feed, void* y, std::span<std::byte> workspace) const override {
+    use_schedule(host);
     Given const given{feed};
     Memory const to{y, static_cast<std::size_t>(feed.tokens * feed.y_stride) * sizeof(V)};
     // As far from a round address as the caller's, and ending with the allocation, so that nothing is hidden behind it.
     std::size_t const shift = reinterpret_cast<std::uintptr_t>(workspace.data()) % 256;
     simt::Array<std::byte> const memory{shift + workspace.size()};
-    layer().forward(gpu(feed), given.in, ct::Rows<V, C.hidden>{to.template as<V>(), feed.tokens, feed.y_stride}, {memory.data() + shift, workspace.size()});
+    layer().forward(gpu(feed), given.in, ct::Rows<V, C.hidden>{to.values(), feed.tokens, feed.y_stride}, {memory.data() + shift, workspace.size()});
     to.fetch(y);
   }
 
-  void stages(ct::Host const&, Feed const& feed, StageRun& run, unsigned char poison) const override {
+  void stages(ct::Host const& host, Feed const& feed, StageRun& run, unsigned char poison) const override {
+    use_schedule(host);
     constexpr int slots = ct::slots(C), width = ct::width(C), shared_rows = ct::shared_rows(C), columns = ct::logit_columns(C);
     ct::Cuda const on = gpu(feed);
     std::int64_t const n = feed.tokens, rows = ct::rows_bound(C, n);
@@ -45,18 +54,18 @@ class CompiledCuda final : public Compiled<C, S> {
       simt::Array<std::byte> const memory{ct::scratch_bytes(stage, on, n)};
       call(std::span<std::byte>{memory.data(), memory.size()});
     };
-    ct::Stages<C, ct::Cuda> const stage{};
+    ct::Stages<mine, ct::Cuda> const stage{};
     auto const packed = packed_->view();
-    ct::Routing<C> const routing{.expert = {expert.as<std::int32_t>(), n}, .weight = {weight.as<float>(), n}, .logits = {logits.as<float>(), n}, .shared = {shared_weight.as<float>(), n}};
-    ct::Batch<C> const batch{.begin = begin.as<std::int32_t>(), .token = token.as<std::int32_t>(), .weight = row_weight.as<float>(), .slot = {slot.as<std::int32_t>(), n}};
-    ct::Rows<V, width> const out{out_rows.as<V>(), rows};
+    ct::Routing<mine> const routing{.expert = {expert.ints(), n}, .weight = {weight.floats(), n}, .logits = {logits.floats(), n}, .shared = {shared_weight.floats(), n}};
+    ct::Batch<mine> const batch{.begin = begin.ints(), .token = token.ints(), .weight = row_weight.floats(), .slot = {slot.ints(), n}};
+    ct::Rows<V, width> const out{out_rows.values(), rows};
     scratch(stage.router, [&](std::span<std::byte> s) { stage.router(on, given.in, packed, routing, s); });
     run.before_drop = run.weight;
     weight.fetch(run.before_drop.data());
     scratch(stage.dispatch, [&](std::span<std::byte> s) { stage.dispatch(on, given.in, routing, batch, s); });
     ct::Rows<V const, width> x{};
     if constexpr (C.expert.latent > 0) {
-      ct::Rows<V, width> const to{z.as<V>(), n};
+      ct::Rows<V, width> const to{z.values(), n};
       scratch(stage.latent, [&](std::span<std::byte> s) { stage.latent(on, given.in.x, packed, to, s); });
       x = to;
     } else {
@@ -65,10 +74,10 @@ class CompiledCuda final : public Compiled<C, S> {
     scratch(stage.experts, [&](std::span<std::byte> s) { stage.experts(on, x, packed, batch, out, s); });
     ct::Rows<V, C.hidden> shared{};
     if constexpr (C.shared.ffn > 0) {
-      shared = {shared_out.as<V>(), n};
+      shared = {shared_out.values(), n};
       scratch(stage.shared, [&](std::span<std::byte> s) { stage.shared(on, given.in, packed, routing, shared, s); });
     }
-    scratch(stage.combine, [&](std::span<std::byte> s) { stage.combine(on, given.in, packed, routing, batch, out, shared, ct::Rows<V, C.hidden>{y_rows.template as<V>(), n}, s); });
+    scratch(stage.combine, [&](std::span<std::byte> s) { stage.combine(on, given.in, packed, routing, batch, out, shared, ct::Rows<V, C.hidden>{y_rows.values(), n}, s); });
     expert.fetch(run.expert.data()), slot.fetch(run.slot.data()), begin.fetch(run.begin.data()), token.fetch(run.token.data());
     weight.fetch(run.weight.data()), row_weight.fetch(run.row_weight.data()), shared_weight.fetch(run.shared_weight.data()), logits.fetch(run.logits.data());
     out_rows.fetch(run.out.data()), shared_out.fetch(run.shared.data()), y_rows.fetch(run.y.data());
@@ -81,7 +90,9 @@ class CompiledCuda final : public Compiled<C, S> {
     Memory(void const* from, std::size_t bytes) : array_(bytes ? bytes : 1), bytes_(bytes) {
       if (bytes) ct::check(cudaMemcpy(array_.data(), from, bytes, cudaMemcpyHostToDevice));
     }
-    template <class T> T* as() const { return reinterpret_cast<T*>(array_.data()); }
+    std::int32_t* ints() const { return reinterpret_cast<std::int32_t*>(array_.data()); }
+    float* floats() const { return reinterpret_cast<float*>(array_.data()); }
+    V* values() const { return reinterpret_cast<V*>(array_.data()); }
     void fetch(void* to) const {
       if (bytes_) ct::check(cudaMemcpy(to, array_.data(), bytes_, cudaMemcpyDeviceToHost));
     }
@@ -95,25 +106,29 @@ class CompiledCuda final : public Compiled<C, S> {
     explicit Given(Feed const& f)
         : x(f.x.data(), f.x.size()), router_x(f.router_x.data(), f.router_x.size()), logits(f.logits.data(), f.logits.size() * 4), weight(f.given_weight.data(), f.given_weight.size() * 4),
           token_ids(f.token_ids.data(), f.token_ids.size() * 4), expert(f.given_expert.data(), f.given_expert.size() * 4), in(Base::feed_view(f)) {
-      if (in.x.data) in.x.data = x.template as<V>();
-      if (in.router_x.data) in.router_x.data = router_x.template as<V>();
-      if (in.logits.data) in.logits.data = logits.template as<float>();
-      if (in.token_ids) in.token_ids = token_ids.template as<std::int32_t>();
-      if (in.routing.expert.data) in.routing.expert.data = expert.template as<std::int32_t>();
-      if (in.routing.weight.data) in.routing.weight.data = weight.template as<float>();
+      if (in.x.data) in.x.data = x.values();
+      if (in.router_x.data) in.router_x.data = router_x.values();
+      if (in.logits.data) in.logits.data = logits.floats();
+      if (in.token_ids) in.token_ids = token_ids.ints();
+      if (in.routing.expert.data) in.routing.expert.data = expert.ints();
+      if (in.routing.weight.data) in.routing.weight.data = weight.floats();
     }
     Memory x, router_x, logits, weight, token_ids, expert;
-    ct::Inputs<C> in;
+    ct::Inputs<mine> in;
   };
 
-  ct::Layer<C, ct::Cuda> layer() const { return ct::Layer<C, ct::Cuda>{packed_->view()}; }
+  void use_schedule([[maybe_unused]] ct::Host const& host) const {
+#if defined(COTERIE_SIMT)
+    simt::use_schedule((schedule + 5 * host.threads) % 18);
+#endif
+  }
   // The fast paths refuse rows of 16-bit values that are not aligned.
   ct::Cuda gpu(Feed const& feed) const {
     ct::Cuda on{};
     on.arch = feed.x_stride * static_cast<std::int64_t>(sizeof(V)) % 16 ? ct::Arch::plain : arch;
     return on;
   }
-  std::unique_ptr<ct::Packed<C, ct::Cuda>> packed_;
+  std::unique_ptr<ct::Packed<mine, ct::Cuda>> packed_;
 };
 
 }

@@ -1,6 +1,6 @@
 // Written by cover.py --seed 1: 123 configs, all 11062 pairs of values that can stand together (306 cannot).
 #pragma once
-#include <random/compiled.hpp>
+#include <cases.hpp>
 
 namespace cases {
 
@@ -85,23 +85,24 @@ inline constexpr ct::Config config_120{.experts = 8, .top_k = 8, .hidden = 33, .
     .shared = {.ffn = 6, .weights = ct::DType::fp16},
     .combine = ct::Accumulate::model};
 
-inline void add_0(std::vector<std::unique_ptr<Subject>>& to) {
-  to[0].reset(new Compiled<config_0>);
-  to[8].reset(new Compiled<config_8, ct::DType::fp32>);
-  to[16].reset(new Compiled<config_16, ct::DType::fp32>);
-  to[24].reset(new Compiled<config_24>);
-  to[32].reset(new Compiled<config_32, ct::DType::fp32>);
-  to[40].reset(new Compiled<config_40>);
-  to[48].reset(new Compiled<config_48, ct::DType::fp32>);
-  to[56].reset(new Compiled<config_56, ct::DType::fp32>);
-  to[64].reset(new Compiled<config_64>);
-  to[72].reset(new Compiled<config_72>);
-  to[80].reset(new Compiled<config_80>);
-  to[88].reset(new Compiled<config_88, ct::DType::fp32>);
-  to[96].reset(new Compiled<config_96>);
-  to[104].reset(new Compiled<config_104>);
-  to[112].reset(new Compiled<config_112>);
-  to[120].reset(new Compiled<config_120>);
+// visit.template operator()<number, config, how the checkpoint holds the experts>() for each.
+template <class Visit> void visit_0(Visit const& visit) {
+  visit.template operator()<0, config_0, config_0.weights>();
+  visit.template operator()<8, config_8, ct::DType::fp32>();
+  visit.template operator()<16, config_16, ct::DType::fp32>();
+  visit.template operator()<24, config_24, config_24.weights>();
+  visit.template operator()<32, config_32, ct::DType::fp32>();
+  visit.template operator()<40, config_40, config_40.weights>();
+  visit.template operator()<48, config_48, ct::DType::fp32>();
+  visit.template operator()<56, config_56, ct::DType::fp32>();
+  visit.template operator()<64, config_64, config_64.weights>();
+  visit.template operator()<72, config_72, config_72.weights>();
+  visit.template operator()<80, config_80, config_80.weights>();
+  visit.template operator()<88, config_88, ct::DType::fp32>();
+  visit.template operator()<96, config_96, config_96.weights>();
+  visit.template operator()<104, config_104, config_104.weights>();
+  visit.template operator()<112, config_112, config_112.weights>();
+  visit.template operator()<120, config_120, ct::DType::fp32>();
 }
 
 }

@@ -1,6 +1,6 @@
 // Written by cover.py --seed 1: 123 configs, all 11062 pairs of values that can stand together (306 cannot).
 #pragma once
-#include <random/compiled.hpp>
+#include <cases.hpp>
 
 namespace cases {
 
@@ -81,23 +81,24 @@ inline constexpr ct::Config config_121{.experts = 2, .top_k = 2, .hidden = 40, .
     .router = {.input = ct::RouterInput::logits, .score = ct::Score::sqrt_softplus, .select = ct::Select::group_top_k, .groups = 2, .group_fill = ct::Fill::zero, .normalise = ct::Normalise::none, .scale = 2.5f, .scale_on = ct::ScaleOn::routed_sum, .round_weight = 1, .noise = ct::Noise::random_second, .noise_size = 0.5f},
     .expert = {.act = ct::Act::gelu_mul, .bias = 1, .identity = 2}};
 
-inline void add_1(std::vector<std::unique_ptr<Subject>>& to) {
-  to[1].reset(new Compiled<config_1, ct::DType::fp32>);
-  to[9].reset(new Compiled<config_9>);
-  to[17].reset(new Compiled<config_17>);
-  to[25].reset(new Compiled<config_25, ct::DType::fp32>);
-  to[33].reset(new Compiled<config_33, ct::DType::fp32>);
-  to[41].reset(new Compiled<config_41>);
-  to[49].reset(new Compiled<config_49>);
-  to[57].reset(new Compiled<config_57>);
-  to[65].reset(new Compiled<config_65, ct::DType::fp32>);
-  to[73].reset(new Compiled<config_73>);
-  to[81].reset(new Compiled<config_81>);
-  to[89].reset(new Compiled<config_89>);
-  to[97].reset(new Compiled<config_97>);
-  to[105].reset(new Compiled<config_105>);
-  to[113].reset(new Compiled<config_113>);
-  to[121].reset(new Compiled<config_121>);
+// visit.template operator()<number, config, how the checkpoint holds the experts>() for each.
+template <class Visit> void visit_1(Visit const& visit) {
+  visit.template operator()<1, config_1, ct::DType::fp32>();
+  visit.template operator()<9, config_9, config_9.weights>();
+  visit.template operator()<17, config_17, ct::DType::fp32>();
+  visit.template operator()<25, config_25, ct::DType::fp32>();
+  visit.template operator()<33, config_33, ct::DType::fp32>();
+  visit.template operator()<41, config_41, config_41.weights>();
+  visit.template operator()<49, config_49, config_49.weights>();
+  visit.template operator()<57, config_57, config_57.weights>();
+  visit.template operator()<65, config_65, ct::DType::fp32>();
+  visit.template operator()<73, config_73, ct::DType::fp32>();
+  visit.template operator()<81, config_81, config_81.weights>();
+  visit.template operator()<89, config_89, config_89.weights>();
+  visit.template operator()<97, config_97, config_97.weights>();
+  visit.template operator()<105, config_105, config_105.weights>();
+  visit.template operator()<113, config_113, ct::DType::fp32>();
+  visit.template operator()<121, config_121, config_121.weights>();
 }
 
 }

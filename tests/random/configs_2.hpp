@@ -1,6 +1,6 @@
 // Written by cover.py --seed 1: 123 configs, all 11062 pairs of values that can stand together (306 cannot).
 #pragma once
-#include <random/compiled.hpp>
+#include <cases.hpp>
 
 namespace cases {
 
@@ -83,23 +83,24 @@ inline constexpr ct::Config config_122{.experts = 7, .top_k = 2, .hidden = 40, .
     .expert = {.bias = 1},
     .combine = ct::Accumulate::model};
 
-inline void add_2(std::vector<std::unique_ptr<Subject>>& to) {
-  to[2].reset(new Compiled<config_2>);
-  to[10].reset(new Compiled<config_10>);
-  to[18].reset(new Compiled<config_18>);
-  to[26].reset(new Compiled<config_26, ct::DType::fp32>);
-  to[34].reset(new Compiled<config_34>);
-  to[42].reset(new Compiled<config_42>);
-  to[50].reset(new Compiled<config_50, ct::DType::fp32>);
-  to[58].reset(new Compiled<config_58>);
-  to[66].reset(new Compiled<config_66>);
-  to[74].reset(new Compiled<config_74, ct::DType::fp32>);
-  to[82].reset(new Compiled<config_82, ct::DType::fp32>);
-  to[90].reset(new Compiled<config_90, ct::DType::fp32>);
-  to[98].reset(new Compiled<config_98, ct::DType::fp32>);
-  to[106].reset(new Compiled<config_106>);
-  to[114].reset(new Compiled<config_114, ct::DType::fp32>);
-  to[122].reset(new Compiled<config_122, ct::DType::fp32>);
+// visit.template operator()<number, config, how the checkpoint holds the experts>() for each.
+template <class Visit> void visit_2(Visit const& visit) {
+  visit.template operator()<2, config_2, config_2.weights>();
+  visit.template operator()<10, config_10, config_10.weights>();
+  visit.template operator()<18, config_18, config_18.weights>();
+  visit.template operator()<26, config_26, ct::DType::fp32>();
+  visit.template operator()<34, config_34, config_34.weights>();
+  visit.template operator()<42, config_42, config_42.weights>();
+  visit.template operator()<50, config_50, ct::DType::fp32>();
+  visit.template operator()<58, config_58, ct::DType::fp32>();
+  visit.template operator()<66, config_66, ct::DType::fp32>();
+  visit.template operator()<74, config_74, ct::DType::fp32>();
+  visit.template operator()<82, config_82, ct::DType::fp32>();
+  visit.template operator()<90, config_90, ct::DType::fp32>();
+  visit.template operator()<98, config_98, ct::DType::fp32>();
+  visit.template operator()<106, config_106, config_106.weights>();
+  visit.template operator()<114, config_114, ct::DType::fp32>();
+  visit.template operator()<122, config_122, ct::DType::fp32>();
 }
 
 }

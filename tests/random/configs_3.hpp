@@ -1,6 +1,6 @@
 // Written by cover.py --seed 1: 123 configs, all 11062 pairs of values that can stand together (306 cannot).
 #pragma once
-#include <random/compiled.hpp>
+#include <cases.hpp>
 
 namespace cases {
 
@@ -78,22 +78,23 @@ inline constexpr ct::Config config_115{.experts = 60, .top_k = 4, .hidden = 1, .
     .expert = {.act = ct::Act::gelu_mul, .latent = 32, .latent_norm = ct::LatentNorm::rms},
     .shared = {.ffn = 6, .count = 2}};
 
-inline void add_3(std::vector<std::unique_ptr<Subject>>& to) {
-  to[3].reset(new Compiled<config_3, ct::DType::fp32>);
-  to[11].reset(new Compiled<config_11>);
-  to[19].reset(new Compiled<config_19, ct::DType::fp32>);
-  to[27].reset(new Compiled<config_27>);
-  to[35].reset(new Compiled<config_35, ct::DType::fp32>);
-  to[43].reset(new Compiled<config_43>);
-  to[51].reset(new Compiled<config_51>);
-  to[59].reset(new Compiled<config_59>);
-  to[67].reset(new Compiled<config_67>);
-  to[75].reset(new Compiled<config_75>);
-  to[83].reset(new Compiled<config_83>);
-  to[91].reset(new Compiled<config_91, ct::DType::fp32>);
-  to[99].reset(new Compiled<config_99>);
-  to[107].reset(new Compiled<config_107>);
-  to[115].reset(new Compiled<config_115>);
+// visit.template operator()<number, config, how the checkpoint holds the experts>() for each.
+template <class Visit> void visit_3(Visit const& visit) {
+  visit.template operator()<3, config_3, ct::DType::fp32>();
+  visit.template operator()<11, config_11, config_11.weights>();
+  visit.template operator()<19, config_19, ct::DType::fp32>();
+  visit.template operator()<27, config_27, config_27.weights>();
+  visit.template operator()<35, config_35, ct::DType::fp32>();
+  visit.template operator()<43, config_43, ct::DType::fp32>();
+  visit.template operator()<51, config_51, ct::DType::fp32>();
+  visit.template operator()<59, config_59, config_59.weights>();
+  visit.template operator()<67, config_67, config_67.weights>();
+  visit.template operator()<75, config_75, ct::DType::fp32>();
+  visit.template operator()<83, config_83, config_83.weights>();
+  visit.template operator()<91, config_91, ct::DType::fp32>();
+  visit.template operator()<99, config_99, ct::DType::fp32>();
+  visit.template operator()<107, config_107, config_107.weights>();
+  visit.template operator()<115, config_115, ct::DType::fp32>();
 }
 
 }

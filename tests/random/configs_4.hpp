@@ -1,6 +1,6 @@
 // Written by cover.py --seed 1: 123 configs, all 11062 pairs of values that can stand together (306 cannot).
 #pragma once
-#include <random/compiled.hpp>
+#include <cases.hpp>
 
 namespace cases {
 
@@ -82,22 +82,23 @@ inline constexpr ct::Config config_116{.experts = 2, .top_k = 2, .hidden = 33, .
     .shared = {.ffn = 6, .weights = ct::DType::fp16},
     .combine = ct::Accumulate::model};
 
-inline void add_4(std::vector<std::unique_ptr<Subject>>& to) {
-  to[4].reset(new Compiled<config_4>);
-  to[12].reset(new Compiled<config_12>);
-  to[20].reset(new Compiled<config_20>);
-  to[28].reset(new Compiled<config_28, ct::DType::fp32>);
-  to[36].reset(new Compiled<config_36>);
-  to[44].reset(new Compiled<config_44>);
-  to[52].reset(new Compiled<config_52>);
-  to[60].reset(new Compiled<config_60>);
-  to[68].reset(new Compiled<config_68>);
-  to[76].reset(new Compiled<config_76>);
-  to[84].reset(new Compiled<config_84>);
-  to[92].reset(new Compiled<config_92>);
-  to[100].reset(new Compiled<config_100>);
-  to[108].reset(new Compiled<config_108, ct::DType::fp32>);
-  to[116].reset(new Compiled<config_116>);
+// visit.template operator()<number, config, how the checkpoint holds the experts>() for each.
+template <class Visit> void visit_4(Visit const& visit) {
+  visit.template operator()<4, config_4, ct::DType::fp32>();
+  visit.template operator()<12, config_12, config_12.weights>();
+  visit.template operator()<20, config_20, ct::DType::fp32>();
+  visit.template operator()<28, config_28, ct::DType::fp32>();
+  visit.template operator()<36, config_36, ct::DType::fp32>();
+  visit.template operator()<44, config_44, ct::DType::fp32>();
+  visit.template operator()<52, config_52, config_52.weights>();
+  visit.template operator()<60, config_60, ct::DType::fp32>();
+  visit.template operator()<68, config_68, config_68.weights>();
+  visit.template operator()<76, config_76, config_76.weights>();
+  visit.template operator()<84, config_84, config_84.weights>();
+  visit.template operator()<92, config_92, config_92.weights>();
+  visit.template operator()<100, config_100, ct::DType::fp32>();
+  visit.template operator()<108, config_108, ct::DType::fp32>();
+  visit.template operator()<116, config_116, ct::DType::fp32>();
 }
 
 }

@@ -1,6 +1,6 @@
 // Written by cover.py --seed 1: 123 configs, all 11062 pairs of values that can stand together (306 cannot).
 #pragma once
-#include <random/compiled.hpp>
+#include <cases.hpp>
 
 namespace cases {
 
@@ -86,22 +86,23 @@ inline constexpr ct::Config config_117{.experts = 3, .top_k = 3, .hidden = 7, .f
     .shared = {.ffn = 48, .count = 2, .mix = ct::SharedMix::average, .weights = ct::DType::fp32},
     .combine = ct::Accumulate::model};
 
-inline void add_5(std::vector<std::unique_ptr<Subject>>& to) {
-  to[5].reset(new Compiled<config_5>);
-  to[13].reset(new Compiled<config_13>);
-  to[21].reset(new Compiled<config_21>);
-  to[29].reset(new Compiled<config_29, ct::DType::fp32>);
-  to[37].reset(new Compiled<config_37>);
-  to[45].reset(new Compiled<config_45>);
-  to[53].reset(new Compiled<config_53>);
-  to[61].reset(new Compiled<config_61>);
-  to[69].reset(new Compiled<config_69>);
-  to[77].reset(new Compiled<config_77>);
-  to[85].reset(new Compiled<config_85>);
-  to[93].reset(new Compiled<config_93, ct::DType::fp32>);
-  to[101].reset(new Compiled<config_101>);
-  to[109].reset(new Compiled<config_109, ct::DType::fp32>);
-  to[117].reset(new Compiled<config_117, ct::DType::fp32>);
+// visit.template operator()<number, config, how the checkpoint holds the experts>() for each.
+template <class Visit> void visit_5(Visit const& visit) {
+  visit.template operator()<5, config_5, config_5.weights>();
+  visit.template operator()<13, config_13, config_13.weights>();
+  visit.template operator()<21, config_21, config_21.weights>();
+  visit.template operator()<29, config_29, ct::DType::fp32>();
+  visit.template operator()<37, config_37, config_37.weights>();
+  visit.template operator()<45, config_45, config_45.weights>();
+  visit.template operator()<53, config_53, config_53.weights>();
+  visit.template operator()<61, config_61, config_61.weights>();
+  visit.template operator()<69, config_69, config_69.weights>();
+  visit.template operator()<77, config_77, config_77.weights>();
+  visit.template operator()<85, config_85, config_85.weights>();
+  visit.template operator()<93, config_93, ct::DType::fp32>();
+  visit.template operator()<101, config_101, config_101.weights>();
+  visit.template operator()<109, config_109, ct::DType::fp32>();
+  visit.template operator()<117, config_117, ct::DType::fp32>();
 }
 
 }

@@ -1,6 +1,6 @@
 // Written by cover.py --seed 1: 123 configs, all 11062 pairs of values that can stand together (306 cannot).
 #pragma once
-#include <random/compiled.hpp>
+#include <cases.hpp>
 
 namespace cases {
 
@@ -82,22 +82,23 @@ inline constexpr ct::Config config_118{.experts = 60, .top_k = 2, .hidden = 40, 
     .expert = {.act = ct::Act::relu, .latent = 5},
     .shared = {.ffn = 48, .mix = ct::SharedMix::router_rows, .weights = ct::DType::fp32, .limit = 2}};
 
-inline void add_6(std::vector<std::unique_ptr<Subject>>& to) {
-  to[6].reset(new Compiled<config_6, ct::DType::fp32>);
-  to[14].reset(new Compiled<config_14>);
-  to[22].reset(new Compiled<config_22>);
-  to[30].reset(new Compiled<config_30, ct::DType::fp32>);
-  to[38].reset(new Compiled<config_38>);
-  to[46].reset(new Compiled<config_46>);
-  to[54].reset(new Compiled<config_54, ct::DType::fp32>);
-  to[62].reset(new Compiled<config_62, ct::DType::fp32>);
-  to[70].reset(new Compiled<config_70, ct::DType::fp32>);
-  to[78].reset(new Compiled<config_78>);
-  to[86].reset(new Compiled<config_86>);
-  to[94].reset(new Compiled<config_94>);
-  to[102].reset(new Compiled<config_102>);
-  to[110].reset(new Compiled<config_110>);
-  to[118].reset(new Compiled<config_118, ct::DType::fp32>);
+// visit.template operator()<number, config, how the checkpoint holds the experts>() for each.
+template <class Visit> void visit_6(Visit const& visit) {
+  visit.template operator()<6, config_6, ct::DType::fp32>();
+  visit.template operator()<14, config_14, ct::DType::fp32>();
+  visit.template operator()<22, config_22, config_22.weights>();
+  visit.template operator()<30, config_30, ct::DType::fp32>();
+  visit.template operator()<38, config_38, config_38.weights>();
+  visit.template operator()<46, config_46, config_46.weights>();
+  visit.template operator()<54, config_54, ct::DType::fp32>();
+  visit.template operator()<62, config_62, ct::DType::fp32>();
+  visit.template operator()<70, config_70, ct::DType::fp32>();
+  visit.template operator()<78, config_78, config_78.weights>();
+  visit.template operator()<86, config_86, ct::DType::fp32>();
+  visit.template operator()<94, config_94, config_94.weights>();
+  visit.template operator()<102, config_102, config_102.weights>();
+  visit.template operator()<110, config_110, config_110.weights>();
+  visit.template operator()<118, config_118, ct::DType::fp32>();
 }
 
 }

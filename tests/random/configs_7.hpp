@@ -1,6 +1,6 @@
 // Written by cover.py --seed 1: 123 configs, all 11062 pairs of values that can stand together (306 cannot).
 #pragma once
-#include <random/compiled.hpp>
+#include <cases.hpp>
 
 namespace cases {
 
@@ -80,22 +80,23 @@ inline constexpr ct::Config config_119{.experts = 3, .top_k = 4, .hidden = 40, .
     .shared = {.ffn = 48, .count = 2, .mix = ct::SharedMix::sigmoid_gate, .weights = ct::DType::fp16},
     .combine = ct::Accumulate::model};
 
-inline void add_7(std::vector<std::unique_ptr<Subject>>& to) {
-  to[7].reset(new Compiled<config_7>);
-  to[15].reset(new Compiled<config_15, ct::DType::fp32>);
-  to[23].reset(new Compiled<config_23>);
-  to[31].reset(new Compiled<config_31, ct::DType::fp32>);
-  to[39].reset(new Compiled<config_39, ct::DType::fp32>);
-  to[47].reset(new Compiled<config_47>);
-  to[55].reset(new Compiled<config_55, ct::DType::fp32>);
-  to[63].reset(new Compiled<config_63>);
-  to[71].reset(new Compiled<config_71>);
-  to[79].reset(new Compiled<config_79>);
-  to[87].reset(new Compiled<config_87>);
-  to[95].reset(new Compiled<config_95>);
-  to[103].reset(new Compiled<config_103>);
-  to[111].reset(new Compiled<config_111>);
-  to[119].reset(new Compiled<config_119, ct::DType::fp32>);
+// visit.template operator()<number, config, how the checkpoint holds the experts>() for each.
+template <class Visit> void visit_7(Visit const& visit) {
+  visit.template operator()<7, config_7, config_7.weights>();
+  visit.template operator()<15, config_15, ct::DType::fp32>();
+  visit.template operator()<23, config_23, config_23.weights>();
+  visit.template operator()<31, config_31, ct::DType::fp32>();
+  visit.template operator()<39, config_39, ct::DType::fp32>();
+  visit.template operator()<47, config_47, config_47.weights>();
+  visit.template operator()<55, config_55, ct::DType::fp32>();
+  visit.template operator()<63, config_63, config_63.weights>();
+  visit.template operator()<71, config_71, config_71.weights>();
+  visit.template operator()<79, config_79, config_79.weights>();
+  visit.template operator()<87, config_87, config_87.weights>();
+  visit.template operator()<95, config_95, config_95.weights>();
+  visit.template operator()<103, config_103, config_103.weights>();
+  visit.template operator()<111, config_111, config_111.weights>();
+  visit.template operator()<119, config_119, ct::DType::fp32>();
 }
 
 }

@@ -252,12 +252,12 @@ def main():
     for f in range(a.files):
         mine = list(enumerate(found))[f::a.files]
         with open(os.path.join(a.out, f'configs_{f}.hpp'), 'w') as out:
-            out.write(f'// Written by cover.py --seed {a.seed}: {figures}.\n#pragma once\n#include <random/compiled.hpp>\n\nnamespace cases {{\n\n')
+            out.write(f'// Written by cover.py --seed {a.seed}: {figures}.\n#pragma once\n#include <cases.hpp>\n\nnamespace cases {{\n\n')
             for i, c in mine: out.write(f'inline constexpr ct::Config config_{i}{{{text(c)}}};\n')
-            out.write(f'\ninline void add_{f}(std::vector<std::unique_ptr<Subject>>& to) {{\n')
+            out.write(f'\n// visit.template operator()<number, config, how the checkpoint holds the experts>() for each.\ntemplate <class Visit> void visit_{f}(Visit const& visit) {{\n')
             for i, c in mine:
-                stored = ', ct::DType::fp32' if c['stored'] == 'fp32' and c['weights'] != 'fp32' else ''
-                out.write(f'  to[{i}].reset(new Compiled<config_{i}{stored}>);\n')
+                stored = 'ct::DType::fp32' if c['stored'] == 'fp32' else f'config_{i}.weights'
+                out.write(f'  visit.template operator()<{i}, config_{i}, {stored}>();\n')
             out.write('}\n\n}\n')
     with open(os.path.join(a.out, 'configs.hpp'), 'w') as out:
         out.write(f'// Written by cover.py --seed {a.seed}: {figures}.\n#pragma once\n#include <cases.hpp>\n\nnamespace cases {{\n\ninline constexpr std::size_t configs = {len(found)};\nusing Subjects = std::vector<std::unique_ptr<Subject>>;\n')

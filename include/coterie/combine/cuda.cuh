@@ -65,6 +65,7 @@ template <class Stage, int Wide> struct CombineKernel {
   static constexpr int S = slots(config), W = width(config), threads = 128, warps = threads / 32;
   using Slots = CombineSlots<S>;
   static constexpr bool model = config.combine == Accumulate::model;
+  static constexpr bool learned_mix = config.shared.ffn > 0 && (config.shared.mix == SharedMix::sigmoid_gate || config.shared.mix == SharedMix::coefficients);
 
   // Wide columns of the routed sum of token t.
   COTERIE_DEVICE static void routed_sum(Work const& w, Slots const& s, std::int64_t t, int column, float (&sum)[Wide]) {
@@ -85,7 +86,7 @@ template <class Stage, int Wide> struct CombineKernel {
   // How the routed sum and the shared experts are weighed for this token. All threads call.
   COTERIE_DEVICE static Mix mix_of(Work const& w, Slots& s, V const* x) {
     if constexpr (config.shared.mix == SharedMix::average) return {0.5f, 0.5f};
-    if constexpr (config.shared.mix != SharedMix::sigmoid_gate && config.shared.mix != SharedMix::coefficients) return {};
+    if constexpr (!learned_mix) return {};
     constexpr int count = config.shared.mix == SharedMix::coefficients ? 2 : 1;
     int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
     float dot[2] = {};
@@ -127,15 +128,15 @@ template <class Stage, int Wide> struct CombineKernel {
     V const* const x = w.x[t];
     COTERIE_SYNC("combine: the kernel ahead", ptx::grid_dependency_wait());
     for (int i = static_cast<int>(threadIdx.x); i < S; i += threads) s.expert[i] = w.expert[t][i], s.row[i] = w.slot[t][i], s.weight[i] = w.weight[t][i];
-    COTERIE_SYNC("combine: slots are loaded", __syncthreads());
     if constexpr (model) {                       // experts in ascending order, as an index_add over experts does
+      COTERIE_SYNC("combine: slots are loaded", __syncthreads());
       for (int i = static_cast<int>(threadIdx.x); i < S; i += threads) {
         int before = 0;
         for (int k = 0; k < S; ++k) before += s.expert[k] < s.expert[i] || (s.expert[k] == s.expert[i] && k < i);
         s.order[before] = i;
       }
-      COTERIE_SYNC("combine: slots are ordered", __syncthreads());
     }
+    if constexpr (!learned_mix) COTERIE_SYNC("combine: slots are known", __syncthreads());             // a learned mix has a barrier of its own
     Mix mix;
     if constexpr (config.shared.ffn > 0) mix = mix_of(w, s, x);
     if constexpr (config.expert.latent > 0) {
@@ -191,18 +192,25 @@ struct Combine<C, Cuda> {
   void operator()(Cuda const& on, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& routing, Batch<config> const& batch,
                   Rows<V const, width(C)> out, Rows<V const, C.hidden> shared, Rows<V, C.hidden> y, std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
+    Arguments arguments{"Combine", at};
+    arguments.tokens<config>(n);
     require(y.rows == n, "Combine: y must have as many rows as x", y.rows, n, at);
     if (n == 0) return;
     require(routing.expert.rows == n && routing.weight.rows == n, "Combine: routing must have as many rows as x", routing.expert.rows, n, at);
     require(batch.slot.rows == n, "Combine: batch.slot must have as many rows as x", batch.slot.rows, n, at);
-    require(routing.expert.data && routing.weight.data && batch.slot.data, "Combine: routing or batch is not set", 0, 1, at);
-    require(in.x.data && out.data && y.data, "Combine: x, out or y is not set", 0, 1, at);
+    arguments.reads("routing.expert", routing.expert, n), arguments.reads("routing.weight", routing.weight, n), arguments.reads("batch.slot", batch.slot, n);
+    arguments.reads("x", in.x, n);
+    arguments.reads("out", out, out.rows);                               // none: legal where nothing was dispatched
     constexpr bool needs_weights = Layout::mixes > 0 || C.expert.latent > 0;
-    if constexpr (needs_weights) require(packed.data != nullptr, "Combine: packed weights are not set", 0, 1, at);
-    if constexpr (C.shared.ffn > 0) require(shared.data != nullptr && shared.rows == n, "Combine: shared must be set, with as many rows as x", shared.rows, n, at);
-    std::size_t const want = workspace_bytes(on, n);
-    require(scratch.size() >= want, "Combine: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
-    Arch const path = on.path(at);
+    if constexpr (needs_weights) arguments.packed(packed.data);
+    if constexpr (C.shared.ffn > 0) {
+      require(shared.rows == n, "Combine: shared must have as many rows as x", shared.rows, n, at);
+      arguments.reads("shared", shared, n);
+    }
+    arguments.writes("y", y, n);
+    arguments.scratch("scratch", scratch, workspace_bytes(on, n));
+    arguments.resident(on, needs_weights ? packed.data : nullptr);
+    [[maybe_unused]] Arch const path = on.path(at);
     Arena arena{scratch};
     Pieces const p = carve(arena, n);
     device::Reader<config> const weights{packed.data};
@@ -219,7 +227,6 @@ struct Combine<C, Cuda> {
     } else {
       run<1>(on, work, n, at);
     }
-    (void)path;
     if constexpr (C.expert.latent > 0) {
       using Store = device::StoreLatent<Combine>;
       device::multiply(on, path, device::Product<V, V, Store>{.a = p.z, .a_stride = Layout::latent_up.pitch(), .map = nullptr, .b = weights.template at<V>(l.latent_up_panels), .b_group = 0,

@@ -1,5 +1,6 @@
 // The CUDA backend: a stream, and what its device can run.
 #pragma once
+#include <array>
 #include "../backend.hpp"
 #include "launch.cuh"
 
@@ -31,6 +32,20 @@ template <int Bytes> __global__ void features_kernel(int* out) {
 #else
   if (out) *out = 0;
 #endif
+}
+
+// What the runtime says of a pointer. Pageable memory is host memory even where the device could read it (HMM, ATS; the attributes
+// then name a device pointer): a kernel would read it after the caller has changed or freed it.
+enum class MemoryKind : int { host, pinned, managed, device };
+inline MemoryKind kind_of(cudaPointerAttributes const& attributes) {
+  if (attributes.type == cudaMemoryTypeDevice) return MemoryKind::device;
+  if (attributes.type == cudaMemoryTypeManaged) return MemoryKind::managed;
+  return attributes.type == cudaMemoryTypeHost && attributes.devicePointer ? MemoryKind::pinned : MemoryKind::host;
+}
+inline MemoryKind kind_of(void const* p, Where at) {
+  cudaPointerAttributes attributes{};
+  check(cudaPointerGetAttributes(&attributes, p), at);
+  return kind_of(attributes);
 }
 
 // Asked once, when a Cuda is made; an error is kept and thrown where the backend is used.
@@ -78,6 +93,17 @@ struct Cuda {
     if (arch == Arch::sm_90a && !device.hopper)
       fail("Cuda: Arch::sm_90a needs a device of compute capability 9.0 and a program compiled with -gencode arch=compute_90a,code=sm_90a (the device has " + capability() + ")", at);
     return arch;
+  }
+  // Refuses host memory by name (stage: argument). The runtime is asked once for each 2 MiB of device memory that a thread meets, as much
+  // as drivers map at once, so that a layer that runs again asks nothing; what was freed and came back as host memory passes.
+  void needs_device_memory(char const* stage, char const* what, void const* p, Where at) const {
+    static thread_local std::array<std::uintptr_t, 256> known{};
+    std::uintptr_t const block = reinterpret_cast<std::uintptr_t>(p) >> 21;
+    std::uintptr_t& seen = known[block % known.size()];
+    if (seen == block) return;
+    device::MemoryKind const kind = device::kind_of(p, at);
+    if (kind == device::MemoryKind::host) fail(std::string(stage) + ": " + what + " must be device memory, this is host memory", at);
+    if (kind == device::MemoryKind::device) seen = block;
   }
   std::string capability() const { return std::to_string(device.major) + "." + std::to_string(device.minor); }
   // Why not the fast path, for explain().

@@ -1,4 +1,4 @@
-// Device memory that owns itself, and what a pointer is.
+// Device memory that owns itself.
 #pragma once
 #include "backend.cuh"
 
@@ -33,15 +33,5 @@ class Buffer {
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };
-
-// Whether kernels can read this pointer. (Registered and managed memory can be read, however slowly.)
-inline bool readable(void const* p, Where at = Where::here()) {
-  cudaPointerAttributes attributes{};
-  check(cudaPointerGetAttributes(&attributes, p), at);
-  return attributes.type == cudaMemoryTypeDevice || attributes.type == cudaMemoryTypeManaged || attributes.devicePointer != nullptr;
-}
-inline void require_readable(void const* p, char const* what, Where at) {
-  if (p && !readable(p, at)) fail(std::string(what) + " is host memory; Cuda needs device memory", at);
-}
 
 }}}

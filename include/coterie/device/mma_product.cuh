@@ -18,22 +18,6 @@ template <int Rows, int Columns, int WarpRows, int WarpColumns, int Blocks> stru
 // Where 16-byte chunk c of row r stands.
 COTERIE_HD constexpr int swizzled(int r, int c) { return r * 4 + (c ^ (r / 2 % 4)); }
 
-// Two neighbouring values of a row: one store where the row allows it.
-template <class To> COTERIE_DEVICE void store_two(To* to, float first, float second, bool together) {
-  if (!together) {
-    to[0] = from_float<To>(first), to[1] = from_float<To>(second);
-  } else if constexpr (sizeof(To) == 2) {
-    ptx::store4(to, ptx::pack2<To>(first, second));
-  } else {
-    ptx::store8(to, make_uint2(__float_as_uint(first), __float_as_uint(second)));
-  }
-}
-// Columns c and c + 1 of a row, as many of them as are stored.
-template <class Epilogue> COTERIE_DEVICE void store_columns(Epilogue const& epilogue, std::int64_t row, int c, float first, float second) {
-  using To = typename Epilogue::To;
-  if (c + 1 < epilogue.columns) store_two(epilogue.at(row, c), first, second, epilogue.even());
-  else if (c < epilogue.columns) *epilogue.at(row, c) = from_float<To>(first);
-}
 // This lane's two sums of a block of 8 columns of one row, as mma and wgmma hold them; second: of the next block, whose sums are
 // those of `up` where they come in pairs. column: of the packed rows, where the block begins.
 template <class Epilogue> COTERIE_DEVICE void store_block(Epilogue const& epilogue, int group, std::int64_t row, int column, float const* sum, float const* second) {
@@ -133,11 +117,11 @@ template <class T, class P> void mma_product(Cuda const& on, P const& p, Where a
   launch(mma_product_kernel<P, T>, {.grid = tile_grid(p, T::rows, T::columns, at), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.hopper}, on.stream, at, p);
 }
 // Few rows a group: a short tile wastes less. (Not yet measured on a GPU.)
+using MmaTall = MmaTile<128, 128, 64, 32, 2>;
+using MmaShort = MmaTile<32, 128, 32, 32, 4>;
 template <class P> void mma_product(Cuda const& on, P const& p, Where at) {
-  using Tall = MmaTile<128, 128, 64, 32, 2>;
-  using Short = MmaTile<32, 128, 32, 32, 4>;
-  if (p.groups.rows <= std::int64_t{48} * p.groups.count) mma_product<Short>(on, p, at);
-  else mma_product<Tall>(on, p, at);
+  if (p.groups.rows <= std::int64_t{48} * p.groups.count) mma_product<MmaShort>(on, p, at);
+  else mma_product<MmaTall>(on, p, at);
 }
 template <class P> inline constexpr bool has_mma = std::is_same_v<typename P::A, typename P::B> && sizeof(typename P::A) == 2;
 

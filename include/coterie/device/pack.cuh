@@ -66,7 +66,7 @@ class PackSink {
       require(memory.size() >= bytes, "Packer: memory is too small", static_cast<std::int64_t>(memory.size()), static_cast<std::int64_t>(bytes), at);
       auto const misaligned = reinterpret_cast<std::uintptr_t>(memory.data()) % Shape::alignment;
       require(misaligned == 0, "Packer: memory must be aligned to 256 bytes", static_cast<std::int64_t>(misaligned), 0, at);
-      require_readable(memory.data(), "Packer: memory", at);
+      on.needs_device_memory("Packer", "memory", memory.data(), at);
       data_ = memory.data();
     } else {
       own_ = Buffer{bytes, at};
@@ -78,7 +78,8 @@ class PackSink {
   template <class T, class M> void matrices(std::size_t offset, RowShape shape, M const& first, M const& second, Where where) {
     using From = std::remove_pointer_t<decltype(M::data)>;
     auto const a = staged<From>({first.data, first.out_stride, first.in_stride}, M::outputs, M::inputs, 0, where);
-    auto const b = second.data == first.data ? a : staged<From>({second.data, second.out_stride, second.in_stride}, M::outputs, M::inputs, 1, where);
+    bool const same = second.data == first.data && second.out_stride == first.out_stride && second.in_stride == first.in_stride;
+    auto const b = same ? a : staged<From>({second.data, second.out_stride, second.in_stride}, M::outputs, M::inputs, 1, where);
     launch(pack_kernel<T, std::remove_const_t<From>>, elementwise(shape.elements()), on_.stream, where, at<T>(offset), shape, a, b);
   }
   void floats(std::size_t offset, float const* from, std::int64_t n, Where where) {
@@ -109,14 +110,15 @@ class PackSink {
  private:
   template <class T> T* at(std::size_t offset) const { return reinterpret_cast<T*>(data_ + offset); }
 
-  // The same matrix in memory that kernels can read: itself, or a copy of the span of host memory that it touches.
+  // The same matrix in device memory: itself, or a copy of the span of host memory that it touches. Once copied the caller may change
+  // it, which is why pinned and managed memory is not read where it is, later, by the kernel.
   template <class From> Strided<From> staged(Strided<From> m, std::int64_t outputs, std::int64_t inputs, int which, Where where) {
-    if (readable(m.data, where)) return m;
+    if (kind_of(m.data, where) == MemoryKind::device) return m;
     std::size_t const bytes = static_cast<std::size_t>((outputs - 1) * m.out_stride + (inputs - 1) * m.in_stride + 1) * sizeof(From);
     Buffer& stage = stage_[which];
-    check(cudaStreamSynchronize(on_.stream), where);                     // the kernel that still reads the last matrix
-    if (stage.size() < bytes) stage = Buffer{}, stage = Buffer{bytes, where};
-    check(cudaMemcpyAsync(stage.data(), m.data, bytes, cudaMemcpyDefault, on_.stream), where);
+    if (stage.size() < bytes) stage = Buffer{}, stage = Buffer{bytes, where};                            // freeing waits for the kernel that reads it
+    check(cudaMemcpyAsync(stage.data(), m.data, bytes, cudaMemcpyDefault, on_.stream), where);           // and so does a copy, in its stream
+    check(cudaStreamSynchronize(on_.stream), where);
     return {reinterpret_cast<From*>(stage.data()), m.out_stride, m.in_stride};
   }
 

@@ -47,48 +47,79 @@ template <class P> COTERIE_HD int column_tiles(P const& p, int width) {
   return static_cast<int>(ceil_div(stored > p.b_rows ? stored : p.b_rows, width));
 }
 
-// Tiles of 64 rows x 64 rows of b, 256 threads with 4 x 4 sums each; columns so that a thread holds both of a pair.
+// Two neighbouring values of a row: one store where the row allows it.
+template <class To> COTERIE_DEVICE void store_two(To* to, float first, float second, bool together) {
+  if (!together) {
+    to[0] = from_float<To>(first), to[1] = from_float<To>(second);
+  } else if constexpr (sizeof(To) == 2) {
+    ptx::store4(to, ptx::pack2<To>(first, second));
+  } else {
+    ptx::store8(to, make_uint2(__float_as_uint(first), __float_as_uint(second)));
+  }
+}
+// Columns c and c + 1 of a row, as many of them as are stored.
+template <class Epilogue> COTERIE_DEVICE void store_columns(Epilogue const& epilogue, std::int64_t row, int c, float first, float second) {
+  using To = typename Epilogue::To;
+  if (c + 1 < epilogue.columns) store_two(epilogue.at(row, c), first, second, epilogue.even());
+  else if (c < epilogue.columns) *epilogue.at(row, c) = from_float<To>(first);
+}
+
+// Tiles of 64 rows x 64 rows of b, 256 threads with 4 x 4 sums each. A warp loads 16 inputs of two rows at a time, which then
+// stand in different banks, and stores 16 neighbouring columns of two rows.
 struct PlainTile {
   static constexpr int rows = 64, columns = 64, inputs = 16, threads = 256;
-  float a[inputs][rows + 4], b[inputs][columns + 4];
+  float a[inputs][rows + 2], b[inputs][columns + 2];
 };
 
 template <class P> __global__ void __launch_bounds__(PlainTile::threads) plain_product_kernel(P const p) {
   PlainTile& s = ptx::dynamic_shared<PlainTile>();
   constexpr int columns = PlainTile::columns, depth = PlainTile::inputs;
+  constexpr bool paired = P::Epilogue::paired;
   int const t = static_cast<int>(threadIdx.x), x = t % 16, y = t / 16;
   COTERIE_SYNC("plain_product: the kernel ahead", ptx::grid_dependency_wait());
   Tile const tile = TileWalk{p.groups, PlainTile::rows, column_tiles(p, columns)}(blockIdx.x);
   if (tile.group < 0) return;
   std::int64_t const column0 = std::int64_t{tile.column} * columns;
-  typename P::B const* const b = p.b + tile.group * p.b_group;
-  int const load_row = t / 4, load_input = t % 4 * 4;
-  std::int64_t const row = tile.first + load_row, b_row = column0 + load_row;
-  bool const has_row = row < tile.end, has_b = b_row < p.b_rows;
-  typename P::A const* const from_a = p.a + (has_row ? p.map ? p.map[row] : row : 0) * p.a_stride;
-  typename P::B const* const from_b = b + (has_b ? b_row : 0) * p.b_pitch;
+  // Input x of rows y, y + 16, ...
+  typename P::A const* from_a[4];
+  typename P::B const* from_b[4];
+  bool has_a[4], has_b[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    std::int64_t const row = tile.first + y + i * 16, b_row = column0 + y + i * 16;
+    has_a[i] = row < tile.end, has_b[i] = b_row < p.b_rows;
+    from_a[i] = p.a + (has_a[i] ? p.map ? p.map[row] : row : 0) * p.a_stride;
+    from_b[i] = p.b + tile.group * p.b_group + (has_b[i] ? b_row : 0) * p.b_pitch;
+  }
+  // The packed row behind a thread's sum n: pairs stand 8 rows apart.
+  auto const place = [x](int n) { return paired ? x / 8 * 16 + x % 8 + n % 2 * 8 + n / 2 * 32 : x + n * 16; };
   float sum[4][4] = {};
   for (std::int64_t k = 0; k < p.inputs; k += depth) {
+    bool const inside = k + x < p.inputs;
+#pragma unroll
     for (int i = 0; i < 4; ++i) {
-      bool const inside = k + load_input + i < p.inputs;
-      s.a[load_input + i][load_row] = has_row && inside ? to_float(from_a[k + load_input + i]) : 0.f;
-      s.b[load_input + i][load_row] = has_b && inside ? to_float(from_b[k + load_input + i]) : 0.f;
+      s.a[x][y + i * 16] = has_a[i] && inside ? to_float(from_a[i][k + x]) : 0.f;
+      s.b[x][y + i * 16] = has_b[i] && inside ? to_float(from_b[i][k + x]) : 0.f;
     }
     COTERIE_SYNC("plain_product: tile is loaded", __syncthreads());
+#pragma unroll
     for (int i = 0; i < depth; ++i)
+#pragma unroll
       for (int m = 0; m < 4; ++m)
-        for (int n = 0; n < 4; ++n) sum[m][n] = fmaf(s.a[i][y * 4 + m], s.b[i][x / 8 * 16 + x % 8 + (n % 2) * 8 + n / 2 * 32], sum[m][n]);
+#pragma unroll
+        for (int n = 0; n < 4; ++n) sum[m][n] = fmaf(s.a[i][y * 4 + m], s.b[i][place(n)], sum[m][n]);
     COTERIE_SYNC("plain_product: tile is read", __syncthreads());
   }
+#pragma unroll
   for (int m = 0; m < 4; ++m) {
     std::int64_t const r = tile.first + y * 4 + m;
     if (r >= tile.end) continue;
-    for (int n = 0; n < 4; n += P::Epilogue::paired ? 2 : 1) {
-      std::int64_t const at = column0 + x / 8 * 16 + x % 8 + (n % 2) * 8 + n / 2 * 32;
-      std::int64_t const column = P::Epilogue::paired ? at / 16 * 8 + at % 8 : at;
+#pragma unroll
+    for (int n = 0; n < 4; n += paired ? 2 : 1) {
+      std::int64_t const at = column0 + place(n), column = paired ? at / 16 * 8 + at % 8 : at;
       if (column >= p.epilogue.columns) continue;
       float v;
-      if constexpr (P::Epilogue::paired) v = p.epilogue.value(tile.group, r, static_cast<int>(column), sum[m][n], sum[m][n + 1]);
+      if constexpr (paired) v = p.epilogue.value(tile.group, r, static_cast<int>(column), sum[m][n], sum[m][n + 1]);
       else v = p.epilogue.value(tile.group, r, static_cast<int>(column), sum[m][n]);
       *p.epilogue.at(r, static_cast<int>(column)) = from_float<typename P::Epilogue::To>(v);
     }

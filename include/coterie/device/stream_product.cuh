@@ -67,19 +67,17 @@ template <class P> __global__ void __launch_bounds__(stream_threads) stream_prod
       }
     if (lane >= rows) continue;
     std::int64_t const row = tile.first + lane;
-    using To = typename P::Epilogue::To;
     if constexpr (paired) {
+      using To = typename P::Epilogue::To;
       if (tile.column < p.epilogue.columns) *p.epilogue.at(row, tile.column) = from_float<To>(p.epilogue.value(tile.group, row, tile.column, mine[0], mine[1]));
     } else {
-      for (int n = 0; n < 2; ++n) {
-        int const column = static_cast<int>(output[n]);
-        if (column < p.epilogue.columns) *p.epilogue.at(row, column) = from_float<To>(p.epilogue.value(tile.group, row, column, mine[n]));
-      }
+      int const column = static_cast<int>(output[0]);
+      store_columns(p.epilogue, row, column, p.epilogue.value(tile.group, row, column, mine[0]), p.epilogue.value(tile.group, row, column + 1, mine[1]));
     }
   }
 }
 
-// Whether rows of a and b can be read eight inputs at a time, up to the pitch.
+// Whether rows of a can be read eight inputs at a time, as those of b can, without reaching beyond their stride.
 template <class P> bool streams(P const& p) { return wide_rows(p.a, p.a_stride) && p.a_stride >= round_up(p.inputs, 8); }
 
 template <class P> void stream_product(Cuda const& on, P const& p, Where at) {

@@ -1,6 +1,11 @@
 // Grouped products for sm_90a: warp-specialised and persistent. A warpgroup of producers gathers rows by cp.async and lets TMA
 // bring the weights, the group as a coordinate; one or two warpgroups of consumers multiply by wgmma. 16-bit types only.
 //
+// Two consumers share a tile, 64 rows each: the largest tile, the fewest bytes. Or they take tiles in turn (alternating): one
+// stores while the other multiplies, which pays where few inputs leave little time between stores. They must not multiply both:
+// a barrier tells one round from the next only, and who skips the other's stages would take a full one of two rounds ago for
+// its own. Who has no rows, at the ragged end of a group, multiplies nothing.
+//
 // Stages of 64 inputs stand in shared memory as TMA writes them: rows of 128 bytes, 16-byte chunk c of row r at c ^ (r % 8).
 // A stage is full when its weights have landed and every producer thread has seen its own copies land, which it says one stage
 // late, so that copies of the next stage are under way meanwhile. Rows past the end of a group are zeros and are not stored.
@@ -10,12 +15,15 @@
 
 namespace coterie { inline namespace v0 { namespace device {
 
-template <class V, int Rows, int Columns, int Stages> struct WgmmaTile {
-  static constexpr int rows = Rows, columns = Columns, stages = Stages, depth = 64, consumers = Rows / 64, threads = 128 * (1 + consumers), copies = Rows / 16;
+// Rows x Columns, of which each consumer computes blocks of 64 rows.
+template <class V, int Rows, int Columns, int Stages, int Consumers, bool Alternating> struct WgmmaTile {
+  static constexpr int rows = Rows, columns = Columns, stages = Stages, consumers = Consumers, depth = 64, threads = 128 * (1 + Consumers), copies = Rows / 16;
+  static constexpr bool alternating = Alternating;
+  static constexpr int blocks = Rows / 64 / (Alternating ? 1 : Consumers);       // of 64 rows, each consumer's in a tile
   // Registers: 65,536 of a multiprocessor over the block's threads; producers need few.
-  static constexpr int producer_registers = 56, consumer_registers = consumers == 1 ? 240 : 224;
+  static constexpr int producer_registers = 56, consumer_registers = Consumers == 1 ? 240 : 224;
   V a[Stages][Rows * depth], b[Stages][Columns * depth];
-  std::uint64_t full[Stages], empty[Stages];
+  std::uint64_t full[Stages], empty[Stages], turn[2];
 };
 // Where a ring of stages stands; phase is the parity of the barriers' rounds.
 struct Ring {
@@ -23,6 +31,11 @@ struct Ring {
   unsigned phase = 0;
   template <int Stages> COTERIE_DEVICE void next() {
     if (++stage == Stages) stage = 0, phase ^= 1;
+  }
+  template <int Stages> COTERIE_DEVICE void skip(int steps) {
+    int const at = stage + steps;
+    phase ^= static_cast<unsigned>(at / Stages) & 1;
+    stage = at % Stages;
   }
 };
 
@@ -77,34 +90,56 @@ template <class P, class T> COTERIE_DEVICE void produce(P const& p, CUtensorMap 
 template <class P, class T> COTERIE_DEVICE void consume(P const& p, T& s, int steps) {
   using V = typename P::A;
   ptx::setmaxnreg_inc<T::consumer_registers>();
-  int const t = static_cast<int>(threadIdx.x), group = t / 128 - 1, warp = t / 32 % 4, lane = t % 32;
+  int const t = static_cast<int>(threadIdx.x), consumer = t / 128 - 1, warp = t / 32 % 4, lane = t % 32;
+  int const first = T::alternating ? 0 : consumer * T::blocks * 64;      // of this consumer's rows in a tile
   TileWalk walk{p.groups, T::rows, column_tiles(p, T::columns)};
   Ring ring;
+  int tiles = 0, turns = 0;                      // of the block; this consumer's
 #pragma unroll 1
   for (std::int64_t number = blockIdx.x;; number += gridDim.x) {
     Tile const tile = walk(number);
     if (tile.group < 0) break;
-    float acc[T::columns / 2];
+    if (T::alternating && tiles++ % T::consumers != consumer) {
+      ring.template skip<T::stages>(steps);
+      continue;
+    }
+    if constexpr (T::alternating)                // consumer 0 begins; the parity of rounds that were never counted is odd
+      COTERIE_SYNC("wgmma_product: it is this consumer's turn", ptx::mbarrier_wait(&s.turn[consumer], static_cast<unsigned>(turns++ & 1) ^ (consumer == 0)));
+    bool const any = tile.first + first < tile.end;
+    float acc[T::blocks][T::columns / 2];
 #pragma unroll 1
     for (int step = 0; step < steps; ++step) {
       COTERIE_SYNC("wgmma_product: stage is full", ptx::mbarrier_wait(&s.full[ring.stage], ring.phase));
-      std::uint64_t const a = ptx::descriptor_k128(s.a[ring.stage] + group * 64 * T::depth), b = ptx::descriptor_k128(s.b[ring.stage]);
-      COTERIE_SYNC("wgmma_product: accumulators before products", ptx::wgmma_fence(acc));
+      if (any) {
+        std::uint64_t const a = ptx::descriptor_k128(s.a[ring.stage] + first * T::depth), b = ptx::descriptor_k128(s.b[ring.stage]);
 #pragma unroll
-      for (int i = 0; i < T::depth / 16; ++i) ptx::wgmma_m64k16<T::columns, V>(acc, a + 2 * i, b + 2 * i, (step | i) != 0);
-      ptx::wgmma_commit();
-      COTERIE_SYNC("wgmma_product: products are over", ptx::wgmma_wait<0>(acc));
+        for (int m = 0; m < T::blocks; ++m) COTERIE_SYNC("wgmma_product: accumulators before products", ptx::wgmma_fence(acc[m]));
+#pragma unroll
+        for (int i = 0; i < T::depth / 16; ++i)
+#pragma unroll
+          for (int m = 0; m < T::blocks; ++m)    // 64 rows of 64 16-bit values further: 8 KiB, in units of 16 bytes
+            ptx::wgmma_m64k16<T::columns, V>(acc[m], a + m * 512 + 2 * i, b + 2 * i, (step | i) != 0);
+        ptx::wgmma_commit();
+#pragma unroll
+        for (int m = 0; m < T::blocks; ++m) COTERIE_SYNC("wgmma_product: products are over", ptx::wgmma_wait<0>(acc[m]));
+      } else {                                   // products keep a warp together; here a lane could fall two rounds behind
+        COTERIE_SYNC("wgmma_product: the warp has seen the stage", __syncwarp());
+      }
       if (lane == 0) ptx::mbarrier_arrive(&s.empty[ring.stage]);
       ring.template next<T::stages>();
     }
+    if (T::alternating && lane == 0) ptx::mbarrier_arrive(&s.turn[1 - consumer]);
+    if (!any) continue;
 #pragma unroll
-    for (int upper = 0; upper < 2; ++upper) {
-      std::int64_t const row = tile.first + group * 64 + warp * 16 + lane / 4 + upper * 8;
-      if (row >= tile.end) continue;
+    for (int m = 0; m < T::blocks; ++m)
 #pragma unroll
-      for (int j = 0; j < T::columns / 8; j += P::Epilogue::paired ? 2 : 1)
-        store_block(p.epilogue, tile.group, row, tile.column * T::columns + j * 8, &acc[4 * j + upper * 2], &acc[4 * (j + P::Epilogue::paired) + upper * 2]);
-    }
+      for (int upper = 0; upper < 2; ++upper) {
+        std::int64_t const row = tile.first + first + m * 64 + warp * 16 + lane / 4 + upper * 8;
+        if (row >= tile.end) continue;
+#pragma unroll
+        for (int j = 0; j < T::columns / 8; j += P::Epilogue::paired ? 2 : 1)
+          store_block(p.epilogue, tile.group, row, tile.column * T::columns + j * 8, &acc[m][4 * j + upper * 2], &acc[m][4 * (j + P::Epilogue::paired) + upper * 2]);
+      }
   }
 }
 
@@ -116,8 +151,9 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, 1) wgm
     ptx::tma_prefetch_map(&weights);
     for (int i = 0; i < T::stages; ++i) {
       ptx::mbarrier_init(&s.full[i], 1 + 128);   // who expects the weights, and every producer thread
-      ptx::mbarrier_init(&s.empty[i], 4 * T::consumers);        // a warp can vouch for its own products only
+      ptx::mbarrier_init(&s.empty[i], 4 * (T::alternating ? 1 : T::consumers));     // a warp can vouch for its own products only
     }
+    for (std::uint64_t& turn : s.turn) ptx::mbarrier_init(&turn, 4);
     COTERIE_SYNC("wgmma_product: mbarriers known to TMA", ptx::fence_barrier_init());
   }
   COTERIE_SYNC("wgmma_product: mbarriers initialised", __syncthreads());
@@ -137,11 +173,16 @@ template <class T, class P> void wgmma_product(Cuda const& on, P const& p, Where
   auto const most = static_cast<unsigned>(on.device.multiprocessors);
   launch(wgmma_product_kernel<P, T>, {.grid = dim3(tiles.x < most ? tiles.x : most), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.hopper}, on.stream, at, p, weights);
 }
-// Few rows a group: a tile of 64 wastes less. (Not yet measured on a GPU.)
+template <class V> using WgmmaTall = WgmmaTile<V, 128, 256, 4, 2, false>;
+template <class V> using WgmmaAlternating = WgmmaTile<V, 128, 128, 6, 2, true>;
+template <class V> using WgmmaShort = WgmmaTile<V, 64, 256, 5, 1, false>;
+// Few rows a group: a tile of 64 wastes less. Few inputs: stores take a large part of the time. (Not yet measured on a GPU.)
+inline constexpr std::int64_t wgmma_short_rows = 96, wgmma_few_inputs = 1024;
 template <class P> void wgmma_product(Cuda const& on, P const& p, Where at) {
   using V = typename P::A;
-  if (p.groups.rows <= std::int64_t{96} * p.groups.count) wgmma_product<WgmmaTile<V, 64, 256, 5>>(on, p, at);
-  else wgmma_product<WgmmaTile<V, 128, 256, 4>>(on, p, at);
+  if (p.groups.rows <= wgmma_short_rows * p.groups.count) wgmma_product<WgmmaShort<V>>(on, p, at);
+  else if (p.inputs < wgmma_few_inputs) wgmma_product<WgmmaAlternating<V>>(on, p, at);
+  else wgmma_product<WgmmaTall<V>>(on, p, at);
 }
 
 }}}

@@ -110,7 +110,7 @@ struct Dispatch<C, Host> {
           }
       }
       if constexpr (route::Program<config>::deferred)
-        for (std::int64_t t = 0; t < n; ++t) renormalise(routing.weight[t], batch.slot[t]);
+        for (std::int64_t t = 0; t < n; ++t) route::renormalise<config>(routing.weight[t], batch.slot[t]);
     }
   }
 
@@ -124,19 +124,6 @@ struct Dispatch<C, Host> {
       route::best(score, static_cast<int>(size), static_cast<int>(size), p.key);
       for (std::int64_t i = 0; i < size; ++i) p.order[i] = route::index_of(p.key[i]);
     }
-  }
-
-  static void renormalise(float* weight, std::int32_t const* slot) {
-    using Program = route::Program<config>;
-    constexpr RouterConfig R = C.router;
-    float sum = 0;
-    for (int s = 0; s < S; ++s) {
-      if (slot[s] < 0) weight[s] = 0;
-      sum += weight[s];
-    }
-    float const d = R.normalise == Normalise::sum_add ? Program::step(sum) + R.epsilon : sum > R.epsilon || is_nan(sum) ? sum : R.epsilon;
-    for (int s = 0; s < S; ++s)
-      weight[s] = slot[s] < 0 ? 0.f : Program::final(Program::scaled(Program::step(weight[s] / Program::step(d)), 1));
   }
 };
 

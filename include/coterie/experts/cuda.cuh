@@ -30,18 +30,20 @@ struct Experts<C, Cuda> {
   // x[T,W] -> out[R,W]: row r is expert(x[batch.token[r]]), unweighted (or of the weighted input: Place::input).
   void operator()(Cuda const& on, Rows<V const, width(C)> x, PackedView<config, Cuda> packed, Batch<config> const& batch, Rows<V, width(C)> out,
                   std::span<std::byte> scratch, Where at = Where::here()) const {
-    std::int64_t const tokens = x.rows;
+    std::int64_t const tokens = x.rows, rows = rows_bound(C, tokens);
+    Arguments arguments{"Experts", at};
+    arguments.tokens<config>(tokens);
     if (tokens == 0) return;
     if constexpr (!is_float(C.weights)) fail(std::string("Experts: the CUDA backend does not compute with ") + name(C.weights) + " expert weights yet", at);
-    require(packed.data != nullptr, "Experts: packed weights are not set", 0, 1, at);
+    arguments.packed(packed.data);
     require(packed.first_expert >= 0 && packed.experts >= 0 && packed.first_expert <= E - packed.experts, "Experts: the packed shard must lie within the config's experts",
             packed.first_expert + packed.experts, E, at);
-    std::size_t const want = workspace_bytes(on, tokens);
-    require(scratch.size() >= want, "Experts: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
-    require(batch.begin && batch.token && (batch.weight || !weigh_input), "Experts: batch is not set", 0, 1, at);
-    require(x.data && out.data, "Experts: x or out is not set", 0, 1, at);
-    std::int64_t const rows = rows_bound(C, tokens);
     require(out.rows >= rows, "Experts: out must have a row for every row that the tokens may be routed to", out.rows, rows, at);
+    arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
+    arguments.reads("batch.begin", batch.begin, E + 1), arguments.reads("batch.token", batch.token, rows);
+    if constexpr (weigh_input) arguments.reads("batch.weight", batch.weight, rows);
+    arguments.reads("x", x, tokens), arguments.writes("out", out, rows);
+    arguments.resident(on, packed.data);
     Arch const path = on.path(at);
     Arena arena{scratch};
     Pieces const p = carve(arena, tokens);

@@ -21,10 +21,13 @@ struct Latent<C, Cuda> {
   void operator()(Cuda const& on, Rows<V const, C.hidden> x, PackedView<config, Cuda> packed, Rows<V, width(C)> z, std::span<std::byte>, Where at = Where::here()) const {
     if constexpr (C.expert.latent > 0) {
       std::int64_t const tokens = x.rows;
-      if (tokens == 0) return;
-      require(packed.data != nullptr, "Latent: packed weights are not set", 0, 1, at);
+      Arguments arguments{"Latent", at};
+      arguments.tokens<config>(tokens);
       require(z.rows == tokens, "Latent: the output must have as many rows as x", z.rows, tokens, at);
-      require(x.data && z.data, "Latent: x or the output is not set", 0, 1, at);
+      if (tokens == 0) return;
+      arguments.packed(packed.data);
+      arguments.reads("x", x, tokens), arguments.writes("the output", z, tokens);
+      arguments.resident(on, packed.data);
       device::Reader<config> const weights{packed.data};
       using Store = device::StoreRows<V>;
       Arch const path = C.hidden % 8 == 0 && device::wide_rows(x.data, x.stride) ? on.path(at) : Arch::plain;

@@ -33,14 +33,18 @@ struct Shared<C, Cuda> {
                   Rows<V, C.hidden> shared, std::span<std::byte> scratch, Where at = Where::here()) const {
     if constexpr (C.shared.ffn > 0) {
       std::int64_t const tokens = in.x.rows;
-      if (tokens == 0) return;
-      require(packed.data != nullptr, "Shared: packed weights are not set", 0, 1, at);
+      Arguments arguments{"Shared", at};
+      arguments.tokens<config>(tokens);
       require(shared.rows == tokens, "Shared: the output must have as many rows as x", shared.rows, tokens, at);
-      require(in.x.data && shared.data, "Shared: x or the output is not set", 0, 1, at);
-      if constexpr (shared_rows(C) > 0)
-        require(routing.shared.data && routing.shared.rows == tokens, "Shared: Routing::shared must be set, with as many rows as x", routing.shared.rows, tokens, at);
-      std::size_t const want = workspace_bytes(on, tokens);
-      require(scratch.size() >= want, "Shared: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
+      if (tokens == 0) return;
+      arguments.packed(packed.data);
+      arguments.reads("x", in.x, tokens), arguments.writes("the output", shared, tokens);
+      if constexpr (shared_rows(C) > 0) {
+        require(routing.shared.rows == tokens, "Shared: routing.shared must have as many rows as x", routing.shared.rows, tokens, at);
+        arguments.reads("routing.shared", routing.shared, tokens);
+      }
+      arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
+      arguments.resident(on, packed.data);
       Arch const path = on.path(at);
       Arena arena{scratch};
       Pieces const p = carve(arena, tokens);

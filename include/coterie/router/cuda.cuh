@@ -1,147 +1,10 @@
-// The router on the GPU: logits by one product, then the routing program, a warp per token (or a thread, for configs that
-// no warp takes on).
+// The router on the GPU: logits by one product, then the routing program.
 #pragma once
-#include "../device/memory.cuh"
 #include "../device/multiply.cuh"
 #include "../dispatch/capacity.hpp"
-#include "warp.cuh"
+#include "kernels.cuh"
 
 namespace coterie { inline namespace v0 {
-
-namespace device {
-
-// Everything the routing program reads and writes.
-template <Config C> struct RouteWork {
-  Inputs<C> in;
-  Routing<C> to;
-  std::byte const* header;
-  float const *select_bias, *expert_scale;
-  std::int32_t const* table;
-  float *z, *noise;                              // [T,N]; z is overwritten
-  float* c;                                      // [T,N] a thread's scratch
-  std::uint64_t* heap;                           // [T,K] the same
-  std::int32_t* ids;                             // [T,K] the same
-};
-template <Config C> COTERIE_DEVICE route::Token<C> token_of(RouteWork<C> const& w, std::int64_t t) {
-  route::Token<C> token;
-  token.noise_logits = w.noise + t * logit_columns(C);
-  token.select_bias = w.select_bias;
-  token.expert_scale = w.expert_scale;
-  token.router_scale = w.header ? reinterpret_cast<typename PackedLayout<C>::Header const*>(w.header)->router_scale : 1.f;
-  token.seed = w.in.seed;
-  token.index = t;
-  return token;
-}
-// Ids of a table: the caller's to replay, or by token id; what is out of range selects no expert.
-template <Config C> COTERIE_DEVICE void fetch_ids(RouteWork<C> const& w, std::int64_t t, std::int32_t* ids) {
-  bool const replay = w.in.routing.expert.data != nullptr;
-  std::int64_t const rows = replay ? 0 : reinterpret_cast<typename PackedLayout<C>::Header const*>(w.header)->table_rows;
-  for (int k = 0; k < C.top_k; ++k) {
-    std::int32_t e = -1;
-    if (replay) e = w.in.routing.expert[t][k];
-    else if (w.in.token_ids[t] >= 0 && w.in.token_ids[t] < rows) e = w.table[std::int64_t{w.in.token_ids[t]} * C.top_k + k];
-    ids[k] = e >= -1 && e < candidates(C) ? e : -1;
-  }
-}
-
-template <class Stage> __global__ void __launch_bounds__(128) route_warp_kernel(RouteWork<Stage::config> const w) {
-  constexpr Config c = Stage::config;
-  using Warp = route::WarpProgram<c>;
-  std::int64_t const t = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
-  int const lane = Warp::lane();
-  COTERIE_SYNC("route_warp: the kernel ahead", ptx::grid_dependency_wait());
-  if (t >= w.in.x.rows) return;
-  float z[Warp::P];
-  for (int j = 0; j < Warp::P; ++j) z[j] = Warp::index(j) < Warp::N ? w.z[t * Warp::N + Warp::index(j)] : 0.f;
-  std::int32_t expert;
-  float weight, shared;
-  Warp::run(z, token_of<c>(w, t), expert, weight, shared);
-  if (lane < c.top_k) w.to.expert[t][lane] = expert, w.to.weight[t][lane] = weight;
-  if (lane < Warp::shared) w.to.shared[t][lane] = shared;
-}
-template <class Stage> __global__ void __launch_bounds__(64) route_thread_kernel(RouteWork<Stage::config> const w) {
-  constexpr Config c = Stage::config;
-  constexpr int N = logit_columns(c);
-  std::int64_t const t = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  COTERIE_SYNC("route_thread: the kernel ahead", ptx::grid_dependency_wait());
-  if (t >= w.in.x.rows) return;
-  route::Token<c> token = token_of<c>(w, t);
-  if constexpr (c.router.select == Select::table) {
-    fetch_ids<c>(w, t, w.ids + t * c.top_k);
-    token.ids = w.ids + t * c.top_k;
-  }
-  if constexpr (c.router.select == Select::expert_choice) {
-    route::Program<c>::prepare(w.z + t * N, token);
-    route::Program<c>::score(w.z + t * N);
-  } else {
-    float none[1];
-    route::Program<c>::run(w.z + t * N, w.c + t * N, w.heap + t * c.top_k, token, w.to.expert[t], w.to.weight[t], shared_rows(c) ? w.to.shared[t] : none);
-  }
-}
-
-// Expert choice: a block per expert and group finds the key of the last token that has a place, bit by bit; who is not below
-// it is chosen.
-struct ChoiceShared { int count[32]; };
-template <class Stage> __global__ void __launch_bounds__(256) choose_kernel(RouteWork<Stage::config> const w, std::int64_t group, std::int64_t places, std::int64_t last_places) {
-  constexpr Config c = Stage::config;
-  ChoiceShared& s = ptx::dynamic_shared<ChoiceShared>();
-  int const e = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x / 32), warps = static_cast<int>(blockDim.x / 32);
-  COTERIE_SYNC("choose: the kernel ahead", ptx::grid_dependency_wait());
-  std::int64_t const n = w.in.x.rows, first = blockIdx.x * group, size = n - first < group ? n - first : group, wanted = size < group ? last_places : places;
-  auto const score = [&](std::int64_t i) { return w.z[(first + i) * logit_columns(c) + e]; };
-  std::uint64_t bar = 0;                         // the largest key that `wanted` tokens reach
-  for (int bit = 63; bit >= 0; --bit) {
-    std::uint64_t const higher = bar | std::uint64_t{1} << bit;
-    int reach = 0;
-    for (std::int64_t i = threadIdx.x; i < size; i += blockDim.x) reach += route::order_key(score(i), static_cast<int>(i)) >= higher;
-    reach = __reduce_add_sync(~0u, reach);
-    if (threadIdx.x % 32 == 0) s.count[warp] = reach;
-    COTERIE_SYNC("choose: counts of warps", __syncthreads());
-    reach = 0;
-    for (int v = 0; v < warps; ++v) reach += s.count[v];
-    if (reach >= wanted) bar = higher;
-    COTERIE_SYNC("choose: counts are read", __syncthreads());
-  }
-  float const scale = token_of<c>(w, 0).router_scale;
-  for (std::int64_t i = threadIdx.x; i < size; i += blockDim.x) {
-    bool const chosen = wanted > 0 && route::order_key(score(i), static_cast<int>(i)) >= bar;
-    w.to.expert[first + i][e] = chosen ? e : -1;
-    w.to.weight[first + i][e] = chosen ? route::Program<c>::final(route::Program<c>::scaled(score(i), scale)) : 0.f;
-  }
-}
-
-// x times 1 + U(-size, size), as the router sees it.
-template <class Stage> __global__ void __launch_bounds__(256) jitter_kernel(Rows<element_t<Stage::config.dtype> const, Stage::config.hidden> x, std::uint64_t seed, float* to) {
-  constexpr Config c = Stage::config;
-  std::int64_t const n = x.rows * c.hidden, step = std::int64_t{gridDim.x} * blockDim.x;
-  COTERIE_SYNC("jitter: the kernel ahead", ptx::grid_dependency_wait());
-  for (std::int64_t at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < n; at += step) {
-    std::int64_t const t = at / c.hidden;
-    auto const h = static_cast<std::uint32_t>(at % c.hidden);
-    to[at] = to_float(x[t][h]) * (1 + c.router.noise_size * (2 * random::uniform(seed, random::Stream::jitter, static_cast<std::uint64_t>(t), h) - 1));
-  }
-}
-// The caller's logits, with the router's bias; and copies of logits for the caller.
-template <int N> __global__ void __launch_bounds__(256) logits_kernel(Rows<float const, N> from, float const* bias, Rows<float, N> to) {
-  std::int64_t const n = from.rows * N, step = std::int64_t{gridDim.x} * blockDim.x;
-  COTERIE_SYNC("logits: the kernel ahead", ptx::grid_dependency_wait());
-  for (std::int64_t at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < n; at += step) to[at / N][at % N] = from[at / N][at % N] + (bias ? bias[at % N] : 0.f);
-}
-template <int S> __global__ void __launch_bounds__(256) given_kernel(Rows<std::int32_t const, S> expert, Rows<float const, S> weight, Rows<std::int32_t, S> to, Rows<float, S> to_weight) {
-  std::int64_t const n = expert.rows * S, step = std::int64_t{gridDim.x} * blockDim.x;
-  COTERIE_SYNC("given: the kernel ahead", ptx::grid_dependency_wait());
-  for (std::int64_t at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < n; at += step) {
-    to[at / S][at % S] = expert[at / S][at % S];
-    to_weight[at / S][at % S] = weight[at / S][at % S];
-  }
-}
-// So many values in a grid that no device finds too large.
-inline Launch strided(Cuda const& on, std::int64_t n) {
-  std::int64_t const blocks = ceil_div(n, 256);
-  return {.grid = dim3(static_cast<unsigned>(blocks < 1 ? 1 : blocks < 8192 ? blocks : 8192)), .block = dim3(256), .programmatic = on.device.hopper};
-}
-
-}
 
 template <Config C>
 struct Router<C, Cuda> {
@@ -151,6 +14,7 @@ struct Router<C, Cuda> {
   using T = element_t<C.dtype>;
   using Layout = device::PackedLayout<config>;
   static constexpr bool learned = Layout::has_router, by_warp = route::WarpProgram<config>::suits;
+  static constexpr bool has_logits = C.router.input != RouterInput::token_ids && C.router.input != RouterInput::given;
   static constexpr bool jittered = C.router.noise == Noise::jitter;
 
   static constexpr bool few(std::int64_t tokens) { return tokens <= device::stream_router_tokens && !C.batch_invariant; }
@@ -164,12 +28,22 @@ struct Router<C, Cuda> {
   void operator()(Cuda const& on, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& to,
                   std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
+    Arguments arguments{"Router", at};
+    arguments.tokens<config>(n);
     require(to.expert.rows == n, "Router: routing.expert must have as many rows as x", to.expert.rows, n, at);
     require(to.weight.rows == n, "Router: routing.weight must have as many rows as x", to.weight.rows, n, at);
     if (n == 0) return;
-    require(to.expert.data && to.weight.data, "Router: routing is not set", 0, 1, at);
-    if constexpr (shared_rows(C) > 0)
-      require(to.shared.data && to.shared.rows == n, "Router: Routing::shared must be set, with as many rows as x", to.shared.rows, n, at);
+    arguments.writes("routing.expert", to.expert, n), arguments.writes("routing.weight", to.weight, n);
+    if constexpr (shared_rows(C) > 0) {
+      require(to.shared.rows == n, "Router: routing.shared must have as many rows as x", to.shared.rows, n, at);
+      arguments.writes("routing.shared", to.shared, n);
+    }
+    if (has_logits && to.logits.data) {
+      require(to.logits.rows == n, "Router: routing.logits must have as many rows as x", to.logits.rows, n, at);
+      arguments.writes("routing.logits", to.logits, n);
+    }
+    if constexpr (C.router.input == RouterInput::hidden) arguments.reads("x", in.x, n);
+    router_reads<config>(arguments, in, to);
     Arch const path = on.path(at);
     (void)path;
     if constexpr (C.router.input == RouterInput::given) {
@@ -177,15 +51,17 @@ struct Router<C, Cuda> {
               "Router: RouterInput::given needs Inputs::routing with as many rows as x", in.routing.expert.rows, n, at);
       launch(device::given_kernel<slots(C)>, device::strided(on, n * slots(C)), on.stream, at, in.routing.expert, in.routing.weight, to.expert, to.weight);
     } else {
-      std::size_t const want = workspace_bytes(on, n);
-      require(scratch.size() >= want, "Router: scratch is too small", static_cast<std::int64_t>(scratch.size()), static_cast<std::int64_t>(want), at);
-      if constexpr (learned || C.router.bias || C.router.select_bias || C.router.expert_scale)
-        require(packed.data != nullptr, "Router: packed weights are not set", 0, 1, at);
+      arguments.scratch("scratch", scratch, workspace_bytes(on, n));
+      if constexpr (learned || C.router.bias || C.router.select_bias || C.router.expert_scale || C.router.select == Select::table) arguments.packed(packed.data);
       if constexpr (C.router.select == Select::table) {
         bool const replay = in.routing.expert.data != nullptr;
-        require(replay || (in.token_ids && packed.data), "Router: Select::table needs Inputs::token_ids and packed weights, or Inputs::routing to replay", 0, 1, at);
+        require(replay || in.token_ids != nullptr, "Router: Select::table needs Inputs::token_ids, or Inputs::routing to replay", 0, 1, at);
         if (replay) require(in.routing.expert.rows == n, "Router: Inputs::routing must have as many rows as x", in.routing.expert.rows, n, at);
       }
+      if constexpr (C.router.input == RouterInput::logits)
+        require(in.logits.data && in.logits.rows == n, "Router: RouterInput::logits needs Inputs::logits with as many rows as x", in.logits.rows, n, at);
+      if constexpr (C.router.input == RouterInput::separate)
+        require(in.router_x.data && in.router_x.rows == n, "Router: RouterInput::separate needs Inputs::router_x with as many rows as x", in.router_x.rows, n, at);
       Arena arena{scratch};
       Pieces const p = carve(arena, n);
       logits(on, path, in, packed, to, p, at);
@@ -243,13 +119,9 @@ struct Router<C, Cuda> {
     device::Reader<config> const weights{packed.data};
     float const* const bias = C.router.bias ? weights.floats(weights.layout.router_bias) : nullptr;
     if constexpr (C.router.input == RouterInput::logits) {
-      require(in.logits.data && in.logits.rows == n, "Router: RouterInput::logits needs Inputs::logits with as many rows as x", in.logits.rows, n, at);
       launch(device::logits_kernel<N>, device::strided(on, n * N), on.stream, at, in.logits, bias, Rows<float, N>{p.z, n});
     } else if constexpr (learned) {
       auto const x = C.router.input == RouterInput::separate ? in.router_x : in.x;
-      if constexpr (C.router.input == RouterInput::separate)
-        require(x.rows == n, "Router: RouterInput::separate needs Inputs::router_x with as many rows as x", x.rows, n, at);
-      require(x.data != nullptr, "Router: what the router reads is not set", 0, 1, at);
       using Store = device::StoreRows<float, std::conditional_t<round, T, float>>;
       auto const multiply = [&](auto const* a, std::int64_t stride, std::size_t panels, float const* add, float* z) {
         using A = std::remove_cv_t<std::remove_pointer_t<decltype(a)>>;
@@ -269,10 +141,7 @@ struct Router<C, Cuda> {
       }
       if (C.router.noise == Noise::softplus && noisy) multiply(x.data, x.stride, weights.layout.noise_panels, nullptr, p.noise);
     }
-    if (C.router.input != RouterInput::token_ids && to.logits.data) {
-      require(to.logits.rows == n, "Router: Routing::logits must have as many rows as x", to.logits.rows, n, at);
-      launch(device::logits_kernel<N>, device::strided(on, n * N), on.stream, at, Rows<float const, N>{p.z, n}, nullptr, to.logits);
-    }
+    if (has_logits && to.logits.data) launch(device::logits_kernel<N>, device::strided(on, n * N), on.stream, at, Rows<float const, N>{p.z, n}, nullptr, to.logits);
   }
 };
 

@@ -20,6 +20,9 @@ COTERIE_HD inline std::uint64_t order_key(float score, int index) {
 COTERIE_HD inline int index_of(std::uint64_t key) { return static_cast<int>(0xffffffffu - static_cast<std::uint32_t>(key)); }
 
 // The k best of score(0..n): their keys, best first, in heap[k].
+#if defined(__CUDACC__)
+#pragma nv_exec_check_disable                    // a score of the host's is not called elsewhere
+#endif
 template <class Score> COTERIE_HD inline void best(Score const& score, int n, int k, std::uint64_t* heap) {
   auto const sift = [heap](int at, int size) {                           // heap[0] is the worst of those kept
     for (int child; (child = 2 * at + 1) < size; at = child) {

@@ -15,11 +15,11 @@ Device device;
 
 void add_chain(Ops& to, std::shared_ptr<Op> op) {
   // Who follows a programmatic kernel also follows the kernel that one need not have waited for.
-  while (op) {
-    to.push_back(op);
-    if (op->state == Op::over && op->waited) op->primary.reset();          // it speaks for both
-    op = op->primary;
-  }
+  std::size_t const first = to.size();
+  for (; op; op = op->primary) to.push_back(op);
+  // One that is over and waited speaks for both, unless there is somebody for whom the other cannot speak. Oldest first.
+  for (std::size_t i = to.size(); i-- > first;)
+    if (to[i]->state == Op::over && to[i]->waited && to[i]->primary && !to[i]->primary->primary) to[i]->primary.reset();
 }
 void begin(std::shared_ptr<Op> const& op) {
   op->past = op->known;
@@ -75,6 +75,8 @@ void over(std::shared_ptr<Op> const& op) {
 void forget_queued() {
   for (auto const& op : device.queued) op->state = Op::over, op->may_start = true, op->follows.clear();
   device.queued.clear();
+  device.host = {.all = device.next_id - 1, .some = {}};                   // whatever comes now comes after all that was given up
+  forget_serials();
 }
 void restart_schedule() { device.kernels_started = 0; }
 bool busy() { return !device.queued.empty() || !engine.kernels.empty(); }

@@ -24,6 +24,20 @@ TEST_CASE("programmatic launches: a chain that waits is right, and really overla
   CHECK(overlapped > 0);
   if (simt::checked()) CHECK(simt::unnoticed(6, run).empty());
 }
+TEST_CASE("programmatic launches: all that stands before an ordinary launch is over for it, also what a programmatic one did not wait for") {
+  CHECK(simt::survives(18, [] {
+    Stream a;
+    Array<float> x(std::vector<float>(n, 1.f)), y(n), z(n), other(64);
+    for (int round = 0; round < 3; ++round) {
+      add(a, x, y, 1);
+      launch(careless_kernel, Launch{.grid = 1, .block = 64, .shared = 0, .programmatic = 1}, a, Where::here(), other.data(), 1.f);
+      chained(a, x, z, 1);                       // waits for the careless kernel, and speaks for it, not for who wrote y
+      if (round == 1) check(cudaStreamSynchronize(a));
+    }
+    check(cudaStreamSynchronize(a));
+    return all_are(y, 2) && all_are(z, 2);
+  }) == "");
+}
 TEST_CASE("programmatic launches: captured, they overlap in the graph as well") {
   auto const run = [] {
     Stream a;
