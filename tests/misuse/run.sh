@@ -2,13 +2,14 @@
 # Misuse that must not compile, and must say why.      tests/misuse/run.sh TABLE.cases COMPILER WORK_FOLDER
 # A table is a frame with the word CASE, a line %%, then records: a sentence, "- code" lines that must fail with it and no
 # other, "~ code" lines where others may follow it, and "+ code" lines, legal neighbours, that must compile without a warning.
+# MISUSE_FLAGS: more for the compiler.
 #      tests/misuse/run.sh --complete                  every static_assert sentence of the headers stands in some table
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 include=$here/../../include
 
 if [[ ${1:-} == --complete ]]; then
-  untested=$(grep -rhoE '"coterie[A-Za-z:]*: [A-Za-z][^"]*"\)' "$include" | sed 's/^"//; s/")$//' | sort -u | grep -vxFf <(cat "$here"/*.cases) || true)
+  untested=$(grep -rhoE '"coterie[A-Za-z:]*: [A-Za-z][^"]*"\)' "$include" | sed 's/^"//; s/")$//' | sort -u | grep -vxFf <(cat "$here"/*.cases "$here"/../cuda/*.cases) || true)
   [[ -z $untested ]] && exit 0
   printf 'no case in tests/misuse/*.cases for:\n%s\n' "$untested"
   exit 1
@@ -17,7 +18,7 @@ fi
 if [[ ${1:-} == --one ]]; then                    # COMPILER FILE; its first line: "// bad|first|good SENTENCE"
   compiler=$2 file=$3 status=0
   read -r _ kind sentence <"$file"
-  LC_ALL=C "$compiler" -std=c++20 -Wall -Wextra -fsyntax-only -I"$include" "$file" >"$file.log" 2>&1 || status=$?
+  LC_ALL=C "$compiler" -std=c++20 -Wall -Wextra -fsyntax-only -I"$include" ${MISUSE_FLAGS:-} "$file" >"$file.log" 2>&1 || status=$?
   complain() { echo "$file: $1" && sed 1d "$file" && cut -c 1-400 "$file.log" | head -n 20; exit 1; }
   if [[ $kind == good ]]; then
     ((status == 0)) && [[ ! -s $file.log ]] || complain "must compile without a warning"
