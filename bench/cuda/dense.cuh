@@ -1,15 +1,10 @@
 // Dense products by cuBLASLt: the peak that percentages refer to, and a dense SwiGLU FFN to compare a layer with.
 #pragma once
-#include <cublasLt.h>
+#include <coterie/device/cublaslt.cuh>
 #include <stdexcept>
 #include "gpu.cuh"
 
 namespace bench {
-
-inline void check(cublasStatus_t status) {
-  if (status != CUBLAS_STATUS_SUCCESS) throw std::runtime_error(std::string("cuBLASLt: ") + cublasLtGetStatusString(status));
-}
-using coterie::check;
 
 inline cublasLtHandle_t cublaslt() {
   static cublasLtHandle_t const handle = [] {
@@ -103,7 +98,7 @@ inline Limits measure_limits(Cuda const& on, Stopwatch& time) {
   {
     constexpr std::int64_t n = std::int64_t{2} << 30;
     Memory<std::byte> const from(n), to(n);
-    l.bytes = 2. * n / (1e-6 * time([&] { coterie::check(cudaMemcpyAsync(to.data(), from.data(), n, cudaMemcpyDeviceToDevice, on.stream)); }).best);
+    l.bytes = 2. * n / (1e-6 * time([&] { check(cudaMemcpyAsync(to.data(), from.data(), n, cudaMemcpyDeviceToDevice, on.stream)); }).best);
   }
   constexpr std::int64_t n = 8192;
   Matmul const product(n, n, n);

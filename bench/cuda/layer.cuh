@@ -1,5 +1,6 @@
 // One preset's layer, its stages, and the dense FFN of the same active size.
 #pragma once
+#include <coterie/library.cuh>
 #include "dense.cuh"
 #include "rows.hpp"
 
@@ -66,6 +67,8 @@ template <Config C> class CudaLayer {
     coterie::check(cudaMemcpyAsync(first.data(), begin.data(), sizeof(std::int32_t) * (E + 1), cudaMemcpyDeviceToHost, on_.stream));
     coterie::check(cudaStreamSynchronize(on_.stream));
 
+    CubDispatch<config> const cub;
+    Memory<std::byte> const cub_scratch(static_cast<std::int64_t>(cub.workspace_bytes(on_, n)));
     Row r;
     r.tokens = n;
     for (int e = 0; e < E; ++e) r.experts_hit += first[static_cast<std::size_t>(e)] < first[static_cast<std::size_t>(e) + 1];
@@ -79,6 +82,12 @@ template <Config C> class CudaLayer {
     r.layer_us = graph(forward);
     r.eager_us = time(forward).median;
     r.host_us = n <= 1024 ? host_time(on_, forward) : 0;                  // longer ones fill the launch queue, and the host waits
+    r.cub_us = graph([&] { cub(on_, in, routing, batch, cub_scratch.span()); });
+    if constexpr (C.weights == C.dtype) {
+      Layer<config, Cuda, LibraryStages<config>> const library{packed_.view()};
+      Memory<std::byte> const memory(static_cast<std::int64_t>(library.workspace_bytes(on_, n)));
+      r.library_us = time([&] { library.forward(on_, in, out_y, memory.span()); }).median;
+    }
     account(r, n, limits);
     DenseFfn const dense{on_, n, H, std::int64_t{C.top_k} * F + S};
     r.dense_us = graph(dense);
