@@ -280,7 +280,7 @@ TEST_SUITE("cuda dispatch") {
 #if defined(COTERIE_SIMT)
     simt::clear_syncs();
     CHECK(all() == "");
-    CHECK(simt::syncs().size() == 17);                                   // of all five kernels
+    CHECK(simt::syncs().size() == 19);                                   // of all five kernels
 #endif
   }
   TEST_CASE("memory accesses: whole sectors, no bank conflicts; only rows of many experts are scattered") {

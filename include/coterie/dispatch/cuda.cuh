@@ -14,22 +14,30 @@ template <Config C> struct MarkWork {
   std::int64_t group, places, last_places;       // of a whole group, and of the last one, which may be smaller
   std::uint64_t seed;
 };
-// order[first + rank] = token, rank by the first choice's weight or at random, as the host's sort.
+// order[first + rank] = token, rank by the first choice's weight or at random, as the host's sort. A thread per token; a block makes the
+// keys of all groups that its tokens belong to 256 at a time, each once.
 template <class Stage> __global__ void __launch_bounds__(256) rank_kernel(MarkWork<Stage::config> const w) {
-  std::int64_t const t = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x, n = w.expert.rows;
+  COTERIE_SHARED(keys, std::uint64_t[256]);
+  std::int64_t const n = w.expert.rows, begin = std::int64_t{blockIdx.x} * 256, t = begin + threadIdx.x, last = (begin + 256 < n ? begin + 256 : n) - 1;
+  auto const group_end = [&](std::int64_t i) { return i / w.group * w.group + w.group < n ? i / w.group * w.group + w.group : n; };
   COTERIE_SYNC("rank: the kernel ahead", ptx::grid_dependency_wait());
-  if (t >= n) return;
-  std::int64_t const first = t / w.group * w.group, end = first + w.group < n ? first + w.group : n;
   auto const key = [&](std::int64_t i) {
     float score;
     if constexpr (Stage::config.capacity.order == Order::probability) score = w.weight[i][0];
     else score = random::uniform(w.seed, random::Stream::order, static_cast<std::uint64_t>(i), 0);
-    return route::order_key(score, static_cast<int>(i - first));
+    return route::order_key(score, static_cast<int>(i % w.group));
   };
-  std::uint64_t const mine = key(t);
+  std::int64_t const first = t / w.group * w.group, end = t < n ? group_end(t) : 0;
+  std::uint64_t const mine = t < n ? key(t) : 0;
   std::int64_t before = 0;
-  for (std::int64_t i = first; i < end; ++i) before += key(i) > mine;
-  w.order[first + before] = static_cast<std::int32_t>(t);
+  for (std::int64_t from = begin / w.group * w.group, all = group_end(last); from < all; from += 256) {
+    std::int64_t const i = from + threadIdx.x;
+    keys[threadIdx.x] = i < all ? key(i) : 0;
+    COTERIE_SYNC("rank: keys are there", __syncthreads());
+    for (int j = 0; j < 256; ++j) before += from + j >= first && from + j < end && keys[j] > mine;
+    COTERIE_SYNC("rank: keys are read", __syncthreads());
+  }
+  if (t < n) w.order[first + before] = static_cast<std::int32_t>(t);
 }
 // A block per group: all first choices before any second one; a dropped token still counts its position.
 template <class Stage> __global__ void __launch_bounds__(Stage::threads, 1) mark_kernel(MarkWork<Stage::config> const w) {
