@@ -1,102 +1,165 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on any machine with one and with nvcc; results go to $OUT or build/gpu as they come.
-#   bench/gpu.sh [--phase test|sanitize|bench|peers]...      (default: all, in this order; each is bounded in time)
+#   bench/gpu.sh [--phase build|test|sanitize|bench|peers]...      (default: all, in this order; each is bounded in time)
+#   build     the programs of the next three phases -> build/gpu/programs; needs no GPU where ARCH says what for (ARCH=90a). The phases
+#             build what is missing or was made from other sources, so that programs may come from another machine
 #   test      tests/cuda and the instructions by nvcc, on the device; what the instructions gave -> fragments.tar.gz (see
 #             tests/simt/tests/fragments.hpp); logs of this and the next phase -> logs.tar.gz
 #   sanitize  compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over the same programs
 #   bench     layers of published models: device time, host time, percent of the limits measured in the same run -> bench.txt, bench.jsonl
 #   peers     the same shapes through torch, transformers and Triton, where python3 has them -> peers.txt, peers.jsonl
-# NVCC, COTERIE_DOCTEST (folder with doctest/doctest.h), JOBS
+# ARCH, NVCC, COTERIE_DOCTEST (folder with doctest/doctest.h), JOBS, BUILD_SECONDS (for the tests, and again for the benchmarks)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-usage() { sed -n '2,10s/^# \{0,1\}//p' bench/gpu.sh >&2; exit 2; }
+usage() { sed -n '2,12s/^# \{0,1\}//p' bench/gpu.sh >&2; exit 2; }
 phases=()
 while (($#)); do
   case $1 in
-    --phase) [[ ${2:-} =~ ^(test|sanitize|bench|peers)$ ]] || usage; phases+=("$2"); shift ;;
+    --phase) [[ ${2:-} =~ ^(build|test|sanitize|bench|peers)$ ]] || usage; phases+=("$2"); shift ;;
     *) usage ;;
   esac
   shift
 done
-((${#phases[@]})) || phases=(test sanitize bench peers)
+((${#phases[@]})) || phases=(build test sanitize bench peers)
 out=${OUT:-build/gpu}
-objects=build/gpu/objects logs=build/gpu/logs fragments=build/gpu/fragments
-jobs=${JOBS:-$(nproc)}
-nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
-mkdir -p "$out" "$objects" "$logs" "$fragments"
+objects=build/gpu/objects programs=build/gpu/programs logs=build/gpu/logs fragments=build/gpu/fragments
+jobs=${JOBS:-$(nproc)} build_seconds=${BUILD_SECONDS:-1200}
+nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)} doctest=${COTERIE_DOCTEST:-/usr/include}
+mkdir -p "$out" "$objects" "$programs" "$logs" "$fragments"
 
-command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,compute_cap,driver_version,clocks.sm,clocks.max.sm,memory.total --format=csv | tee "$out/device.csv" || true
+if command -v nvidia-smi >/dev/null; then nvidia-smi --query-gpu=name,compute_cap,driver_version,clocks.sm,clocks.max.sm,memory.total --format=csv | tee "$out/device.csv" || true; fi
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -1 | tr -d .) || true
-[[ $capability =~ ^[0-9]+$ ]] || { echo "bench/gpu.sh: no GPU here (nvidia-smi names none)" >&2; exit 1; }
-[[ -x $nvcc ]] || { echo "bench/gpu.sh: nvcc is missing" >&2; exit 1; }
-arch=$capability
-[[ $capability == 90 ]] && arch=90a              # the kernels for Hopper need the a
-flags=(-std=c++20 -O2 -lineinfo -Iinclude -Itests -gencode "arch=compute_$arch,code=sm_$arch")
-{ date -u +%Y-%m-%dT%H:%MZ; git log -1 --format=%H 2>/dev/null || true; "$nvcc" --version | tail -1; } >"$out/run.txt"
+if [[ ! $capability =~ ^[0-9]+$ ]]; then
+  [[ ${phases[*]} == build ]] || { echo "bench/gpu.sh: no GPU here (nvidia-smi names none)" >&2; exit 1; }
+  [[ -n ${ARCH:-} ]] || { echo "bench/gpu.sh: no GPU here (nvidia-smi names none): say what to build for, as in ARCH=90a" >&2; exit 1; }
+fi
+arch=${ARCH:-$capability}
+[[ $arch == 90 ]] && arch=90a                    # the kernels for Hopper need the a
+generate=(-gencode "arch=compute_$arch,code=sm_$arch")
+here=()                                          # options that another machine may not need for the same programs
+[[ $doctest == /usr/include ]] || here+=(-isystem "$doctest")                # twice, it hides headers from the compiler's own
+# Half the size, for programs that travel. Earlier releases run on drivers that cannot unpack it.
+[[ $("$nvcc" --version 2>/dev/null) =~ release\ (1[3-9]|[2-9][0-9])\. ]] && here+=(--compress-mode=size)
+flags=(-std=c++20 -lineinfo -Iinclude -Itests "${generate[@]}")
+{ date -u +%Y-%m-%dT%H:%MZ; git log -1 --format=%H 2>/dev/null || true; "$nvcc" --version 2>/dev/null | tail -1 || true; } >"$out/run.txt"
 
 failed=()
-# Compiles files side by side; names those that fail.
-compile() {                                        # FLAGS... -- FILES...
-  local extra=()
-  while [[ $1 != -- ]]; do extra+=("$1"); shift; done
-  shift
-  printf '%s\n' "$@" | xargs -P "$jobs" -I{} bash -c '
-    name=$(echo "$1" | tr / _); object='"$objects"'/${name%.*}.o; shift
-    "$@" -c "$0" -o "$object" >"$object.log" 2>&1 || { echo "does not compile: $0"; tail -n 30 "$object.log"; rm -f "$object"; }' {} {} "$nvcc" "${flags[@]}" "${extra[@]}"
-}
+# What a file is made from: the options, device included, every header and its own sources. By contents, for a copy of the tree has other
+# dates.
+headers=$(find include tests bench \( -name '*.hpp' -o -name '*.cuh' \) -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum)
+key() { { echo "${flags[*]} $headers $1"; shift; cat "$@"; } | sha256sum; } # OPTIONS FILES...
+made() { [[ -e $1 && $(cat "$1.key" 2>/dev/null) == "$2" ]]; }               # FILE KEY
 object() { local name; name=$(echo "$1" | tr / _); echo "$objects/${name%.*}.o"; }
 
+# Compiles files side by side, those that changed; names those that fail. An optimisation level is the host's: device code is always optimised.
+compile() {                                      # FLAGS... -- FILES...
+  local extra=() old=() source
+  while [[ $1 != -- ]]; do extra+=("$1"); shift; done
+  shift
+  for source in "$@"; do
+    made "$(object "$source")" "$(key "${extra[*]}" "$source")" && continue
+    rm -f "$(object "$source")"{,.key}
+    old+=("$source")
+  done
+  ((${#old[@]})) || return 0
+  command -v "$nvcc" >/dev/null || { echo "build: nvcc is missing"; return 0; }
+  echo "build: ${#old[@]} files for $arch"
+  # shellcheck disable=SC2016                    # the inner shell's own variables
+  for source in "${old[@]}"; do printf '%s\0' "$source" "$(object "$source")" "$(key "${extra[*]}" "$source")"; done |
+    timeout "$build_seconds" xargs -0 -n 3 -P "$jobs" bash -c '
+      source=${*: -3:1} object=${*: -2:1} key=${*: -1}                       # xargs puts them last
+      "${@:1:$#-3}" -c "$source" -o "$object" >"$object.log" 2>&1 || { echo "does not compile: $source"; tail -n 30 "$object.log"; rm -f "$object"; exit 0; }
+      echo "$key" >"$object.key"' \
+      bash "$nvcc" "${here[@]}" "${flags[@]}" "${extra[@]}" || echo "build: stopped after $build_seconds s or by an error"
+}
+# PROGRAM KEY SOURCES...: from the objects of the sources. Without what only a debugger reads: programs travel.
+link() {
+  local program=$programs/$1 key=$2 links=() source
+  shift 2
+  for source in "$@"; do links+=("$(object "$source")"); done
+  rm -f "$program" "$program.key"
+  "$nvcc" "${generate[@]}" "${links[@]}" -o "$program" -Xlinker -s -lcublasLt >"$objects/link.log" 2>&1 || { echo "does not link: $program"; tail -n 5 "$objects/link.log"; rm -f "$program"; return 1; }
+  echo "$key" >"$program.key"
+}
+
 build_tests() {
-  local doctest=${COTERIE_DOCTEST:-/usr/include} source
-  [[ -e $doctest/doctest/doctest.h ]] || { echo "test: doctest is missing (COTERIE_DOCTEST=folder)"; failed+=(test); return 1; }
+  [[ -z ${tests[*]:-} ]] || return 0               # once a run
+  local shared=(tests/simt/main.cpp tests/random/numbers.cpp tests/cuda/layer/host.cpp tests/cuda/random/check.cpp)
+  local options=(-x cu -O1 '-DCOTERIE_TESTS_DIR="tests"') old=() source name
   mapfile -t tests < <(ls tests/cuda/*.cpp tests/simt/tests/instructions.cpp)
-  local helpers=(tests/random/numbers.cpp tests/cuda/layer/host.cpp tests/cuda/random/check.cpp) links=()  # what some of them share
-  flags+=("-isystem" "$doctest" "-DCOTERIE_TESTS_DIR=\"$PWD/tests\"")
-  compile -x cu -- "${tests[@]}" tests/simt/main.cpp "${helpers[@]}"
-  for source in "${helpers[@]}"; do links+=("$(object "$source")"); done
   for source in "${tests[@]}"; do
-    [[ -e $(object "$source") ]] || { failed+=("$source"); continue; }
-    "$nvcc" -gencode "arch=compute_$arch,code=sm_$arch" "$(object "$source")" "$(object tests/simt/main.cpp)" "${links[@]}" -o "$objects/$(basename "$source" .cpp)" -lcublasLt \
-      >>"$objects/link.log" 2>&1 || { echo "does not link: $source"; tail -n 5 "$objects/link.log"; failed+=("$source"); }
+    name=$(basename "$source" .cpp)
+    made "$programs/$name" "$(key "${options[*]}" "$source" "${shared[@]}")" && continue
+    rm -f "$programs/$name"{,.key}
+    old+=("$source")
+  done
+  ((${#old[@]})) || return 0
+  [[ -e $doctest/doctest/doctest.h ]] || { echo "build: doctest is missing (COTERIE_DOCTEST=folder)"; failed+=("build of the tests"); return 0; }
+  compile "${options[@]}" -- "${old[@]}" "${shared[@]}"
+  for source in "${old[@]}"; do
+    if [[ ! -e $(object "$source").key ]] || ! link "$(basename "$source" .cpp)" "$(key "${options[*]}" "$source" "${shared[@]}")" "$source" "${shared[@]}"; then failed+=("build of $source"); fi
   done
 }
+build_bench() {
+  [[ -z ${benches[*]:-} ]] || return 0             # once a run
+  local good=() source key
+  mapfile -t benches < <(ls bench/cuda/*.cu)
+  key=$(key -O2 "${benches[@]}")
+  made "$programs/bench_cuda" "$key" && return 0
+  rm -f "$programs/bench_cuda"{,.key}
+  compile -O2 -- "${benches[@]}"
+  for source in "${benches[@]}"; do
+    if [[ -e $(object "$source").key ]]; then good+=("$source"); else failed+=("build of $source"); fi
+  done
+  ((${#good[@]} == ${#benches[@]})) || key="without some presets"          # the next run tries again
+  ((${#good[@]})) || return 0
+  link bench_cuda "$key" "${good[@]}" || failed+=("build of bench_cuda")
+}
+phase_build() {
+  build_tests
+  build_bench
+  du -sh "$programs"
+}
 phase_test() {
-  build_tests || return 0
+  build_tests
   local source name
   for source in "${tests[@]}"; do
     name=$(basename "$source" .cpp)
-    [[ -x $objects/$name ]] || continue
-    if COTERIE_FRAGMENTS=$fragments timeout 120 "$objects/$name" >"$logs/test-$name.txt" 2>&1; then echo "passed: $name ($(grep -o 'assertions: *[0-9]*' "$logs/test-$name.txt" || true))"
+    [[ -x $programs/$name ]] || continue
+    if COTERIE_FRAGMENTS=$fragments timeout 120 "$programs/$name" >"$logs/test-$name.txt" 2>&1; then echo "passed: $name ($(grep -o 'assertions: *[0-9]*' "$logs/test-$name.txt" || true))"
     else echo "FAILED: $name"; tail -n 25 "$logs/test-$name.txt"; failed+=("test $name"); fi
   done
   tar -C build/gpu -czf "$out/fragments.tar.gz" fragments
   tar -C build/gpu -czf "$out/logs.tar.gz" logs
 }
+# Whether the sanitizer's log names an error: where its time ran out there is no exit code that says so. "0 hazards" of a summary is none.
+found() { grep '^=========' "$1" | grep -v 'SUMMARY: 0 ' | grep -E 'Invalid|Race reported|hazard|Barrier error|Uninitialized|ERROR SUMMARY: [1-9]' >/dev/null; }
 phase_sanitize() {
-  local sanitizer tool name
+  local sanitizer tool name log code
   sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
   [[ -n $sanitizer ]] || { echo "sanitize: skipped, compute-sanitizer is missing"; return 0; }
-  [[ -x $objects/layer ]] || build_tests || return 0
+  build_tests
   for tool in memcheck racecheck synccheck initcheck; do
     for name in dispatch router product combine experts pack graph layer; do
-      [[ -x $objects/$name && ( $tool == memcheck || ! $name =~ ^(experts|pack|graph|layer)$ ) ]] || continue
-      if timeout 25 "$sanitizer" --tool "$tool" --error-exitcode 9 "$objects/$name" >"$logs/sanitize-$tool-$name.txt" 2>&1; then echo "$tool: $name clean"
-      else
-        local code=$?
-        if ((code == 124)); then echo "$tool: $name clean as far as it came in 25 s"; else echo "$tool: $name FAILED ($code)"; tail -n 15 "$logs/sanitize-$tool-$name.txt"; failed+=("$tool $name"); fi
-      fi
+      [[ -x $programs/$name && ( $tool == memcheck || ! $name =~ ^(experts|pack|graph|layer)$ ) ]] || continue
+      log=$logs/sanitize-$tool-$name.txt code=0
+      timeout 25 "$sanitizer" --tool "$tool" --error-exitcode 9 "$programs/$name" >"$log" 2>&1 || code=$?
+      if grep -q 'Device not supported' "$log"; then echo "$tool: $name skipped, the tool does not support the device"
+      elif found "$log" || ((code != 0 && code != 124)); then
+        echo "$tool: $name FAILED ($code)"
+        if found "$log"; then grep -m 15 '^=========' "$log"; else tail -n 15 "$log"; fi
+        failed+=("$tool $name")
+      elif ((code == 124)); then echo "$tool: $name clean as far as it came in 25 s"
+      else echo "$tool: $name clean"; fi
     done
   done
   tar -C build/gpu -czf "$out/logs.tar.gz" logs
 }
 phase_bench() {
-  mapfile -t sources < <(ls bench/cuda/*.cu)
-  compile -- "${sources[@]}"
-  local objects_of=() source
-  for source in "${sources[@]}"; do [[ -e $(object "$source") ]] && objects_of+=("$(object "$source")"); done
-  "$nvcc" -gencode "arch=compute_$arch,code=sm_$arch" "${objects_of[@]}" -lcublasLt -o "$objects/bench_cuda" || { failed+=(bench); return 0; }
-  timeout 420 "$objects/bench_cuda" --json "$out/bench.jsonl" 2>&1 | tee "$out/bench.txt" || failed+=(bench)
+  build_bench
+  [[ -x $programs/bench_cuda ]] || return 0
+  timeout 540 "$programs/bench_cuda" --json "$out/bench.jsonl" 2>&1 | tee "$out/bench.txt" || failed+=(bench)
 }
 phase_peers() {
   python3 -c 'import torch; torch.cuda.init()' 2>/dev/null || { echo "peers: skipped, python3 has no torch with CUDA"; return 0; }

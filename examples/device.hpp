@@ -18,7 +18,10 @@ template <class T> class DeviceVector {
 
   T* data() const { return data_; }
   std::size_t size() const { return size_; }
-  void put(std::vector<T> const& v) const { ct::check(cudaMemcpy(data_, v.data(), size_ * sizeof(T), cudaMemcpyHostToDevice)); }
+  void put(std::vector<T> const& v) const {
+    ct::check(cudaMemcpy(data_, v.data(), size_ * sizeof(T), cudaMemcpyHostToDevice));
+    ct::check(cudaDeviceSynchronize());                                                       // streams that block for nobody may read it
+  }
   std::vector<T> get() const {
     std::vector<T> v(size_);
     ct::check(cudaMemcpy(v.data(), data_, size_ * sizeof(T), cudaMemcpyDeviceToHost));

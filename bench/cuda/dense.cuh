@@ -90,16 +90,23 @@ class DenseFfn {
 
 // The device's limits, measured in this run.
 struct Limits {
-  double bytes = 0;                              // per second, a large copy, read plus written
+  double copy = 0, read = 0;                     // bytes per second of a large copy, read plus written, and of a kernel that only reads
+  double bytes = 0;                              // the larger of both
   double flops = 0;                              // per second, a large dense bf16 product on noise
+  double empty_us = 0;                           // a captured graph of one empty kernel: every stage's time contains as much
 };
 inline Limits measure_limits(Cuda const& on, Stopwatch& time) {
   Limits l;
   {
     constexpr std::int64_t n = std::int64_t{2} << 30;
     Memory<std::byte> const from(n), to(n);
-    l.bytes = 2. * n / (1e-6 * time([&] { check(cudaMemcpyAsync(to.data(), from.data(), n, cudaMemcpyDeviceToDevice, on.stream)); }).best);
+    noise(on, reinterpret_cast<bf16*>(from.data()), n / 2, 1, 4);
+    l.copy = 2. * n / (1e-6 * time([&] { check(cudaMemcpyAsync(to.data(), from.data(), n, cudaMemcpyDeviceToDevice, on.stream)); }).best);
+    l.read = n / (1e-6 * time([&] { read(on, from.span(), reinterpret_cast<std::uint32_t*>(to.data())); }).best);
+    l.bytes = std::max(l.copy, l.read);
   }
+  Graph const empty{on.stream, [&] { launch(empty_kernel, {.grid = dim3(1), .block = dim3(32)}, on.stream, Where::here()); }};
+  l.empty_us = time([&] { empty.launch(on.stream); }).median;
   constexpr std::int64_t n = 8192;
   Matmul const product(n, n, n);
   Memory<bf16> const x(n * n), w(n * n), y(n * n);

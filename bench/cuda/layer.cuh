@@ -1,6 +1,7 @@
 // One preset's layer, its stages, and the dense FFN of the same active size.
 #pragma once
 #include <coterie/library.cuh>
+#include <utility>
 #include "dense.cuh"
 #include "rows.hpp"
 
@@ -19,10 +20,14 @@ template <Config C> class CudaLayer {
   void measure(char const* preset, Options const& options, Limits const& limits, Stopwatch& time) {
     for (std::string const& trace : options.traces)
       for (std::int64_t tokens : options.tokens) {
-        Row row = measure_one(tokens, trace, limits, time);
-        row.preset = preset, row.trace = trace;
-        print(row);
-        if (options.json) write(options.json, row);
+        bool const measured = enough_memory([&] {
+          Row row = measure_one(tokens, trace, limits, time);
+          row.preset = preset, row.trace = trace;
+          print(row);
+          if (options.json) write(options.json, row);
+        });
+        if (!measured) print_skipped(preset, trace, tokens, "");
+        for (std::string const& peer : std::exchange(skipped_, {})) print_skipped(preset, trace, tokens, peer);
       }
   }
 
@@ -83,14 +88,25 @@ template <Config C> class CudaLayer {
     r.eager_us = time(forward).median;
     r.host_us = n <= 1024 ? host_time(on_, forward) : 0;                  // longer ones fill the launch queue, and the host waits
     r.cub_us = graph([&] { cub(on_, in, routing, batch, cub_scratch.span()); });
-    if constexpr (C.weights == C.dtype) {
-      Layer<config, Cuda, LibraryStages<config>> const library{packed_.view()};
-      Memory<std::byte> const memory(static_cast<std::int64_t>(library.workspace_bytes(on_, n)));
-      r.library_us = time([&] { library.forward(on_, in, out_y, memory.span()); }).median;
+    if constexpr (C.weights == C.dtype) try {
+      if (!enough_memory([&] {
+            Layer<config, Cuda, LibraryStages<config>> const library{packed_.view()};
+            Memory<std::byte> const memory(static_cast<std::int64_t>(library.workspace_bytes(on_, n)));
+            r.library_us = time([&] { library.forward(on_, in, out_y, memory.span()); }).median;
+          }))
+        skipped_.push_back("library");
+    } catch (CudaError const&) {
+      throw;
+    } catch (Error const& error) {                                        // no grouped matmul on this device, or in this library
+      static bool said = false;
+      if (!std::exchange(said, true)) std::printf("library: not measured: %s\n", error.what());
     }
     account(r, n, limits);
-    DenseFfn const dense{on_, n, H, std::int64_t{C.top_k} * F + S};
-    r.dense_us = graph(dense);
+    if (!enough_memory([&] {
+          DenseFfn const dense{on_, n, H, std::int64_t{C.top_k} * F + S};
+          r.dense_us = graph(dense);
+        }))
+      skipped_.push_back("dense");
     return r;
   }
 
@@ -133,6 +149,7 @@ template <Config C> class CudaLayer {
 
   Cuda on_;
   Packed<config, Cuda> packed_;
+  std::vector<std::string> skipped_;             // peers of the row at hand for which the memory did not suffice
 };
 
 // A preset of the program: one file each, so that they compile side by side.

@@ -2,11 +2,13 @@
 """What others need for the same layers on this GPU: an eager loop over experts, torch._grouped_mm, transformers' experts
 backends, a Triton grouped product. Router included, bf16, random weights and tokens; every result is compared with the
 eager loop's before it is timed. Medians with a cold cache, replayed from a captured graph where the peer can be captured.
+Of several presets each runs in a process of its own.
 
     peers.py [--preset NAME]... [--tokens N]... [--json FILE]
 """
 import argparse
 import json
+import subprocess
 import sys
 
 import torch
@@ -15,11 +17,12 @@ import torch.nn.functional as F
 # name: experts, top_k, hidden, ffn (SwiGLU; softmax over the top-k logits). The published layers of DeepSeek-V3 and gpt-oss route and
 # activate otherwise; their shapes stand here for the products, which take the time.
 SHAPES = {
-    "mixtral_8x7b": (8, 2, 4096, 14336),
     "qwen3_30b_a3b": (128, 8, 2048, 768),
-    "deepseek_v3/routed": (256, 8, 7168, 2048),
+    "mixtral_8x7b": (8, 2, 4096, 14336),
     "gpt_oss_120b/bf16": (128, 4, 2880, 2880),
+    "deepseek_v3/routed": (256, 8, 7168, 2048),
 }
+NEVER_CAPTURED = ("eager loop", "transformers eager")  # they ask the device for sizes
 TOKENS = [1, 4, 16, 64, 256, 1024, 4096, 16384, 32768]
 
 
@@ -147,10 +150,11 @@ def triton_grouped():
     return run
 
 
-def median_us(f, flush):
+def median_us(f, flush, clean):
     def once():
         begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         flush.zero_()
+        clean.sum()  # pushes out what the line above left dirty, else its way to memory falls into the timed work
         begin.record()
         f()
         end.record()
@@ -166,22 +170,85 @@ def median_us(f, flush):
     return times[len(times) // 2]
 
 
+class NotCaptured(Exception):
+    pass
+
+
 def captured(f):
-    """f as a graph's replay, or f itself where it cannot be captured (it asks the device for sizes)."""
+    """f as a graph's replay."""
+    stream = torch.cuda.current_stream()
+    side = torch.cuda.Stream()
+    side.wait_stream(stream)
+    with torch.cuda.stream(side):
+        for _ in range(2):
+            f()
+    stream.wait_stream(side)
     try:
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                f()
-        torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             f()
-        return graph.replay, True
+        return graph.replay
+    except Exception as e:  # noqa: BLE001
+        torch.cuda.set_stream(stream)  # a capture that failed leaves its own stream current
+        quietly(torch.cuda.synchronize)
+        raise NotCaptured(f"{type(e).__name__}: {e}"[:200]) from None
+
+
+def quietly(f):
+    """f, for which it is no matter whether it works: after a failed capture both synchronize and empty_cache may refuse."""
+    try:
+        f()
     except Exception:  # noqa: BLE001
-        torch.cuda.synchronize()
-        return f, False
+        pass
+
+
+def measure(name, options):
+    """The rows of one shape. After one failed capture torch refuses later ones, or fails in them, so that none is tried then."""
+    torch.manual_seed(1)
+    torch.set_grad_enabled(False)
+    out = open(options.json, "a" if options.append else "w") if options.json else None
+    flush = torch.empty(256 << 20, dtype=torch.int8, device="cuda")
+    clean = torch.zeros(64 << 20, dtype=torch.float32, device="cuda")
+    print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
+    layer = Layer(*SHAPES[name])
+    peers = {"eager loop": lambda: eager, "torch._grouped_mm": lambda: grouped_mm, "Triton grouped": triton_grouped}
+    for backend in ("grouped_mm", "batched_mm", "eager"):
+        peers[f"transformers {backend}"] = lambda backend=backend: transformers_block(layer, backend)
+    stopped = None  # the peer after whose capture none is tried
+    for tokens in options.tokens or TOKENS:
+        x = torch.randn(tokens, layer.hidden, device="cuda", dtype=torch.bfloat16)
+        want = eager(layer, x).float()
+        flops = tokens * layer.top_k * 6 * layer.hidden * layer.ffn
+        for peer, make in peers.items():
+            if peer == "transformers batched_mm" and tokens > 64:  # it copies the weights for every token
+                continue
+            row = {"preset": name, "tokens": tokens, "peer": peer}
+            run = f = None
+            try:
+                run = make()
+                error = float((run(layer, x).float() - want).norm() / want.norm())
+                if not error < 0.02:
+                    raise RuntimeError(f"differs from the eager loop by {error:.3g}")
+                f, graph, why = (lambda: run(layer, x)), False, ""
+                if peer not in NEVER_CAPTURED and stopped:
+                    why = f": no more after the capture of {stopped} failed"
+                elif peer not in NEVER_CAPTURED:
+                    try:
+                        f, graph = captured(f), True
+                    except NotCaptured as e:
+                        stopped, why = peer, f": {e}"
+                row |= {"us": median_us(f, flush, clean), "graph": graph, "difference": error}
+                if why:
+                    row["not_captured"] = why[2:]
+                print(f"{name:22} {tokens:6} {peer:24} {row['us']:10.1f} us {1e-6 * flops / row['us']:8.1f} TFLOP/s{'' if graph else f'  (not captured{why})'}", flush=True)
+            except Exception as e:  # noqa: BLE001
+                row["failed"] = f"{type(e).__name__}: {e}"[:200]
+                print(f"{name:22} {tokens:6} {peer:24} failed: {row['failed']}", flush=True)
+                quietly(torch.cuda.synchronize)
+            run = f = None  # with the graph and its memory, before the next peer needs some
+            quietly(torch.cuda.empty_cache)
+            if out:
+                print(json.dumps(row), file=out, flush=True)
 
 
 def main():
@@ -189,43 +256,25 @@ def main():
     arguments.add_argument("--preset", action="append")
     arguments.add_argument("--tokens", action="append", type=int)
     arguments.add_argument("--json")
+    arguments.add_argument("--append", action="store_true", help=argparse.SUPPRESS)
     options = arguments.parse_args()
-    torch.manual_seed(1)
-    torch.set_grad_enabled(False)
-    out = open(options.json, "w") if options.json else None
-    flush = torch.empty(256 << 20, dtype=torch.int8, device="cuda")
-    print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
-    for name, shape in SHAPES.items():
-        if options.preset and not any(name.startswith(p) for p in options.preset):
-            continue
-        layer = Layer(*shape)
-        peers = {"eager loop": lambda: eager, "torch._grouped_mm": lambda: grouped_mm, "Triton grouped": triton_grouped}
-        for backend in ("grouped_mm", "batched_mm", "eager"):
-            peers[f"transformers {backend}"] = lambda backend=backend: transformers_block(layer, backend)
-        for tokens in options.tokens or TOKENS:
-            x = torch.randn(tokens, layer.hidden, device="cuda", dtype=torch.bfloat16)
-            want = eager(layer, x).float()
-            flops = tokens * layer.top_k * 6 * layer.hidden * layer.ffn
-            for peer, make in peers.items():
-                if peer == "transformers batched_mm" and tokens > 64:      # it copies the weights for every token
-                    continue
-                row = {"preset": name, "tokens": tokens, "peer": peer}
-                try:
-                    run = make()
-                    error = float((run(layer, x).float() - want).norm() / want.norm())
-                    if not error < 0.02:
-                        raise RuntimeError(f"differs from the eager loop by {error:.3g}")
-                    f, graph = captured(lambda: run(layer, x))
-                    row |= {"us": median_us(f, flush), "graph": graph, "difference": error}
-                    print(f"{name:22} {tokens:6} {peer:24} {row['us']:10.1f} us {1e-6 * flops / row['us']:8.1f} TFLOP/s{'' if graph else '  (not captured)'}", flush=True)
-                except Exception as e:  # noqa: BLE001
-                    row["failed"] = f"{type(e).__name__}: {e}"[:200]
-                    print(f"{name:22} {tokens:6} {peer:24} failed: {row['failed']}", flush=True)
-                    torch.cuda.synchronize()
-                if out:
-                    print(json.dumps(row), file=out, flush=True)
-        del layer, peers
-        torch.cuda.empty_cache()
+    names = [n for n in SHAPES if not options.preset or any(n.startswith(p) for p in options.preset)]
+    if len(names) == 1:
+        return measure(names[0], options)
+    if options.json:
+        open(options.json, "w").close()
+    failed = 0
+    for name in names:
+        command = [sys.executable, __file__, "--preset", name]
+        for tokens in options.tokens or []:
+            command += ["--tokens", str(tokens)]
+        if options.json:
+            command += ["--append", "--json", options.json]
+        code = subprocess.run(command).returncode
+        if code:
+            failed = 1
+            print(f"{name:22} ended with {code}", flush=True)
+    return failed
 
 
 if __name__ == "__main__":

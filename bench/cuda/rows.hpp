@@ -27,6 +27,11 @@ inline void print(Row const& r) {
               r.dispatch_us, r.experts_us, r.shared_us, r.combine_us, r.host_us, r.dense_us > 0 ? r.layer_us / r.dense_us : 0, r.library_us, r.cub_us);
   std::fflush(stdout);
 }
+// A row, or a peer's part of the row above.
+inline void print_skipped(std::string const& preset, std::string const& trace, std::int64_t tokens, std::string const& peer) {
+  std::printf("%-22s %-8s %6lld %s%sskipped: not enough device memory\n", preset.c_str(), trace.c_str(), static_cast<long long>(tokens), peer.c_str(), peer.empty() ? "" : " ");
+  std::fflush(stdout);
+}
 // One line of JSON a row.
 inline void write(std::FILE* f, Row const& r) {
   std::fprintf(f,

@@ -6,22 +6,97 @@
 
 namespace coterie { inline namespace v0 { namespace device {
 
-inline constexpr int stream_rows = 8, stream_threads = 256, stream_outputs = 2;
+inline constexpr int stream_rows = 8, stream_threads = 128, stream_outputs = 2;
+// Blocks of a multiprocessor, and for how many steps of 256 inputs a warp asks for weights before it uses any: 3 blocks of 4 warps with
+// 4 steps of 1 KiB each have 48 KiB under way, more than memory's latency needs at full bandwidth. More rows, and wider types, leave fewer registers.
+template <class P> inline constexpr int stream_blocks = sizeof(typename P::A) + sizeof(typename P::B) == 4 ? 3 : 2;
+template <class B> COTERIE_HD constexpr int stream_ahead(int rows) { return (rows > 4 ? 2 : 4) / (sizeof(B) == 2 ? 1 : 2); }
 
-// Eight neighbouring values of weights that nobody reads again, or of rows that every warp reads.
-template <class V> COTERIE_DEVICE void load_eight(V const* from, float (&to)[8], bool once) {
-  constexpr int wide = wide_of<V>;
-  for (int part = 0; part < 8 / wide; ++part) {
-    auto const all = bit_cast<Wides<V, wide>>(once ? ptx::load16_stream(from + part * wide) : ptx::load16(from + part * wide));
-    for (int i = 0; i < wide; ++i) to[part * wide + i] = to_float(all.v[i]);
+// Eight neighbouring values as they are loaded.
+template <class V> struct Eight {
+  static constexpr int words = static_cast<int>(sizeof(V)) * 8 / 16;
+  uint4 v[words];
+
+  // Of weights that nobody reads again.
+  COTERIE_DEVICE void load_once(V const* from) {
+#pragma unroll
+    for (int i = 0; i < words; ++i) v[i] = ptx::load16_stream(reinterpret_cast<uint4 const*>(from) + i);
   }
+  // Of rows that every warp reads.
+  COTERIE_DEVICE void load(V const* from) {
+#pragma unroll
+    for (int i = 0; i < words; ++i) v[i] = ptx::load16(reinterpret_cast<uint4 const*>(from) + i);
+  }
+  COTERIE_DEVICE void floats(float (&to)[8]) const {
+    if constexpr (sizeof(V) == 2) {
+      std::uint32_t const pair[4]{v[0].x, v[0].y, v[0].z, v[0].w};
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        float2 const f = ptx::unpack2<V>(pair[i]);
+        to[2 * i] = f.x, to[2 * i + 1] = f.y;
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < words; ++i)
+        to[4 * i] = bit_cast<float>(v[i].x), to[4 * i + 1] = bit_cast<float>(v[i].y), to[4 * i + 2] = bit_cast<float>(v[i].z), to[4 * i + 3] = bit_cast<float>(v[i].w);
+    }
+  }
+};
+
+// mine[n]: in lane m the product of row a[m] and weights b[n], for Rows rows. A warp calls.
+template <int Rows, class A, class B> COTERIE_DEVICE void stream_sums(A const* const (&a)[stream_rows], B const* const (&b)[2], std::int64_t inputs, float (&mine)[2]) {
+  int const lane = static_cast<int>(threadIdx.x % 32);
+  constexpr int at_once = Rows < 4 ? Rows : sizeof(A) == 2 ? 4 : 2;                        // rows whose values are in registers
+  constexpr int ahead = stream_ahead<B>(Rows);
+  float sum[2][Rows] = {};
+#pragma unroll 1
+  for (std::int64_t first = lane * 8; first < inputs; first += 256 * ahead) {
+    Eight<B> weights[ahead][2];
+#pragma unroll
+    for (int i = 0; i < ahead; ++i)
+#pragma unroll
+      for (int n = 0; n < 2; ++n)
+        if (first + i * 256 < inputs) weights[i][n].load_once(b[n] + first + i * 256);
+#pragma unroll
+    for (int i = 0; i < ahead; ++i) {
+      std::int64_t const k = first + i * 256;
+      if (k >= inputs) break;
+      float w[2][8];
+      weights[i][0].floats(w[0]), weights[i][1].floats(w[1]);
+#pragma unroll
+      for (int m0 = 0; m0 < Rows; m0 += at_once) {
+        Eight<A> rows[at_once];
+#pragma unroll
+        for (int m = 0; m < at_once; ++m) rows[m].load(a[m0 + m] + k);
+#pragma unroll
+        for (int m = 0; m < at_once; ++m) {
+          float v[8];
+          rows[m].floats(v);
+#pragma unroll
+          for (int n = 0; n < 2; ++n)
+#pragma unroll
+            for (int j = 0; j < 8; ++j) sum[n][m0 + m] = fmaf(w[n][j], v[j], sum[n][m0 + m]);
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int m = 0; m < Rows; ++m)
+#pragma unroll
+    for (int n = 0; n < 2; ++n) {
+      float v = sum[n][m];
+#pragma unroll
+      for (int by = 16; by > 0; by /= 2) v += __shfl_xor_sync(~0u, v, by);
+      if (lane == m) mine[n] = v;
+    }
 }
 
-template <class P> __global__ void __launch_bounds__(stream_threads) stream_product_kernel(P const p) {
+template <class P> __global__ void __launch_bounds__(stream_threads, stream_blocks<P>) stream_product_kernel(P const p) {
   constexpr bool paired = P::Epilogue::paired;
   int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   COTERIE_SYNC("stream_product: the kernel ahead", ptx::grid_dependency_wait());
   TileWalk walk{p.groups, stream_rows, column_tiles(p, stream_outputs)};
+#pragma unroll 1
   for (std::int64_t number = std::int64_t{blockIdx.x} * (stream_threads / 32) + warp;; number += std::int64_t{gridDim.x} * (stream_threads / 32)) {
     Tile const tile = walk(number);
     if (tile.group < 0) return;
@@ -38,33 +113,13 @@ template <class P> __global__ void __launch_bounds__(stream_threads) stream_prod
 #pragma unroll
     for (int n = 0; n < 2; ++n) b[n] = p.b + tile.group * p.b_group + (output[n] < p.b_rows ? output[n] : 0) * p.b_pitch;
     int const rows = tile.end - tile.first < stream_rows ? static_cast<int>(tile.end - tile.first) : stream_rows;
-    float sum[2][stream_rows] = {};
-#pragma unroll 2
-    for (std::int64_t k = lane * 8; k < p.inputs; k += 256) {
-      float w[2][8];
-#pragma unroll
-      for (int n = 0; n < 2; ++n) load_eight(b[n] + k, w[n], true);
-#pragma unroll
-      for (int m = 0; m < stream_rows; ++m) {
-        if (m >= rows) break;
-        float v[8];
-        load_eight(a[m] + k, v, false);
-#pragma unroll
-        for (int n = 0; n < 2; ++n)
-#pragma unroll
-          for (int i = 0; i < 8; ++i) sum[n][m] = fmaf(w[n][i], v[i], sum[n][m]);
-      }
-    }
     float mine[2] = {};                          // lane m: the sums of row m
-#pragma unroll
-    for (int m = 0; m < stream_rows; ++m)
-#pragma unroll
-      for (int n = 0; n < 2; ++n) {
-        float v = sum[n][m];
-#pragma unroll
-        for (int by = 16; by > 0; by /= 2) v += __shfl_xor_sync(~0u, v, by);
-        if (lane == m) mine[n] = output[n] < p.b_rows ? v : 0.f;
-      }
+    if (rows == 1) stream_sums<1>(a, b, p.inputs, mine);
+    else if (rows == 2) stream_sums<2>(a, b, p.inputs, mine);
+    else if (rows <= 4) stream_sums<4>(a, b, p.inputs, mine);
+    else stream_sums<stream_rows>(a, b, p.inputs, mine);
+    for (int n = 0; n < 2; ++n)
+      if (output[n] >= p.b_rows) mine[n] = 0;
     if (lane >= rows) continue;
     std::int64_t const row = tile.first + lane;
     if constexpr (paired) {
@@ -82,7 +137,7 @@ template <class P> bool streams(P const& p) { return wide_rows(p.a, p.a_stride) 
 
 template <class P> void stream_product(Cuda const& on, P const& p, Where at) {
   std::int64_t const warps = p.groups.tiles(stream_rows) * column_tiles(p, stream_outputs), blocks = ceil_div(warps, stream_threads / 32);
-  std::int64_t const most = std::int64_t{on.device.multiprocessors} * 8;                     // as many as fit: 2,048 threads a multiprocessor
+  std::int64_t const most = std::int64_t{on.device.multiprocessors} * stream_blocks<P>;
   launch(stream_product_kernel<P>, {.grid = dim3(static_cast<unsigned>(blocks < most ? blocks : most)), .block = dim3(stream_threads), .programmatic = on.device.hopper}, on.stream, at, p);
 }
 

@@ -140,6 +140,7 @@ template <class P, class T> COTERIE_DEVICE void consume(P const& p, T& s, int st
         for (int j = 0; j < T::columns / 8; j += P::Epilogue::paired ? 2 : 1)
           store_block(p.epilogue, tile.group, row, tile.column * T::columns + j * 8, &acc[m][4 * j + upper * 2], &acc[m][4 * (j + P::Epilogue::paired) + upper * 2]);
       }
+    __syncwarp();                                // rows ended a warp's lanes apart, and products want them together
   }
 }
 

@@ -68,6 +68,7 @@ struct CubDispatch {
     else arguments.reads("routing.weight", routing.weight, n);
     (void)on.path(at);
     arguments.scratch("scratch", scratch, n ? workspace_bytes(on, n) : 0);
+    arguments.resident(on, nullptr);
     if constexpr (Own::drops)
       require(static_cast<std::int64_t>(sizeof(typename Own::SortMemory)) <= on.device.shared_bytes,
               "CubDispatch: with capacity, the counters of so many experts do not fit into a block's shared memory (bytes)", on.device.shared_bytes,

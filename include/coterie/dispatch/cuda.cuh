@@ -114,6 +114,7 @@ struct Dispatch<C, Cuda> {
     else arguments.reads("routing.weight", routing.weight, n);
     arguments.scratch("scratch", scratch, n ? workspace_bytes(on, n) : 0);
     (void)on.path(at);
+    arguments.resident(on, nullptr);
     require(static_cast<std::int64_t>(sizeof(SortMemory)) <= on.device.shared_bytes, "Dispatch: the counters of so many experts do not fit into a block's shared memory (bytes)",
             on.device.shared_bytes, static_cast<std::int64_t>(sizeof(SortMemory)), at);
     if (n == 0) return check(cudaMemsetAsync(batch.begin, 0, (E + 1) * sizeof(std::int32_t), on.stream), at);

@@ -77,6 +77,7 @@ class CublasltFfn {
     arguments.writes("out", out, rows);
     arguments.scratch("scratch", scratch, want);
     (void)on.path(at);
+    arguments.resident(on, packed.data);
     if (rows == 0 || packed.experts == 0) return;
     Arena arena{scratch};
     device::Reader<config> const weights{packed.data};

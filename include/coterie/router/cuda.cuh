@@ -49,6 +49,7 @@ struct Router<C, Cuda> {
     if constexpr (C.router.input == RouterInput::given) {
       require(in.routing.expert.data && in.routing.weight.data && in.routing.expert.rows == n && in.routing.weight.rows == n,
               "Router: RouterInput::given needs Inputs::routing with as many rows as x", in.routing.expert.rows, n, at);
+      arguments.resident(on, nullptr);
       launch(device::given_kernel<slots(C)>, device::strided(on, n * slots(C)), on.stream, at, in.routing.expert, in.routing.weight, to.expert, to.weight);
     } else {
       arguments.scratch("scratch", scratch, workspace_bytes(on, n));
@@ -58,6 +59,7 @@ struct Router<C, Cuda> {
         require(replay || in.token_ids != nullptr, "Router: Select::table needs Inputs::token_ids, or Inputs::routing to replay", 0, 1, at);
         if (replay) require(in.routing.expert.rows == n, "Router: Inputs::routing must have as many rows as x", in.routing.expert.rows, n, at);
       }
+      arguments.resident(on, packed.data);
       if constexpr (C.router.input == RouterInput::logits)
         require(in.logits.data && in.logits.rows == n, "Router: RouterInput::logits needs Inputs::logits with as many rows as x", in.logits.rows, n, at);
       if constexpr (C.router.input == RouterInput::separate)

@@ -14,6 +14,7 @@ using simt::Array;
 using samples::MapShape;
 constexpr Launch one_warp{.grid = 1, .block = 32};
 constexpr auto at = [](Where w = Where::here()) { return w; };
+bool hopper() { return Cuda{}.device.hopper; }   // else the instruction is not there, and traps
 std::size_t z(int i) { return static_cast<std::size_t>(i); }
 
 template <samples::Matrices How> std::vector<std::uint32_t> ldmatrix() {
@@ -37,6 +38,7 @@ TEST_CASE("instructions: ldmatrix") {
     }
 }
 TEST_CASE("instructions: stmatrix undoes ldmatrix") {
+  if (!hopper()) return;
   Array<std::uint32_t> registers(ldmatrix<samples::Matrices::x4>());
   Array<std::uint16_t> out(256);
   launch(samples::stmatrix_kernel, one_warp, nullptr, at(), registers.data(), out.data());
@@ -86,6 +88,7 @@ template <class T, int N> bool products() {
   return c.get() == samples::product(a, b, 64, N, 64);
 }
 TEST_CASE_TEMPLATE("instructions: wgmma of every width", T, bf16, fp16) {
+  if (!hopper()) return;
   CHECK(products<T, 8>());
   CHECK(products<T, 16>());
   CHECK(products<T, 32>());
@@ -152,6 +155,7 @@ TEST_CASE("instructions: elect_one chooses one lane, the same each time, and not
 }
 #endif
 TEST_CASE("instructions: mbarrier parity") {
+  if (!hopper()) return;
   Array<int> out(5);
   launch(samples::parity_kernel, Launch{.grid = 1, .block = 1}, nullptr, at(), out.data());
   CHECK(out.get() == std::vector<int>{1, 0, 0, 1, 0});
@@ -169,6 +173,7 @@ template <int Rank> std::vector<unsigned char> box(CUtensorMap const& map, int4 
   return out.get();
 }
 TEST_CASE("instructions: TMA boxes with every swizzle, and zeros outside") {
+  if (!hopper()) return;
   constexpr int columns = 80, rows = 21, height = 16;                       // of 2 bytes
   auto const bytes = numbered(columns * rows * 2);
   Array<unsigned char> tensor(bytes);
@@ -193,6 +198,7 @@ TEST_CASE("instructions: TMA boxes with every swizzle, and zeros outside") {
     }
 }
 TEST_CASE("instructions: TMA of three dimensions, bytes and floats") {
+  if (!hopper()) return;
   auto const bytes = numbered(32 * 6 * 5);
   Array<unsigned char> tensor(bytes);
   auto const map = samples::tensor_map(CU_TENSOR_MAP_DATA_TYPE_UINT8, tensor.data(), {.size = {32, 6, 5}, .stride = {32, 32 * 6}, .box = {16, 4, 3}},
@@ -209,6 +215,7 @@ TEST_CASE("instructions: TMA of three dimensions, bytes and floats") {
   CHECK(box<3>(floats, {0, 0, 0, 0}, 32 * 6 * 5) == bytes);
 }
 TEST_CASE("instructions: TMA stores drop what lies outside") {
+  if (!hopper()) return;
   constexpr int columns = 64, rows = 10;
   auto const tile = numbered(32 * 8);
   Array<unsigned char> in(tile), tensor(std::vector<unsigned char>(columns * rows, 0));
@@ -223,6 +230,7 @@ TEST_CASE("instructions: TMA stores drop what lies outside") {
   CHECK(wrong == 0);
 }
 TEST_CASE("instructions: one map for ragged groups, by arithmetic modulo 2^64") {
+  if (!hopper()) return;
   // Rows of a packed tensor, pitch s: dimensions {columns, 2^30, 2^31 - 1, 2^31 - 1} with strides {s, 2^34 - s, s} end at row `end`
   // when the box is at {column, 2^30 - length + row, 2^30, end}.
   constexpr int columns = 32, rows = 20, pitch = columns;
