@@ -71,7 +71,7 @@ struct PlainTile {
   float a[inputs][rows + 2], b[inputs][columns + 2];
 };
 
-template <class P> __global__ void __launch_bounds__(PlainTile::threads) plain_product_kernel(P const p) {
+template <class P> __global__ void __launch_bounds__(PlainTile::threads, 2) plain_product_kernel(P const p) {
   PlainTile& s = ptx::dynamic_shared<PlainTile>();
   constexpr int columns = PlainTile::columns, depth = PlainTile::inputs;
   constexpr bool paired = P::Epilogue::paired;

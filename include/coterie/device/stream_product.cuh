@@ -10,6 +10,11 @@ inline constexpr int stream_rows = 8, stream_threads = 128, stream_outputs = 2;
 // Blocks of a multiprocessor, and for how many steps of 256 inputs a warp asks for weights before it uses any: 3 blocks of 4 warps with
 // 4 steps of 1 KiB each have 48 KiB under way, more than memory's latency needs at full bandwidth. More rows, and wider types, leave fewer registers.
 template <class P> inline constexpr int stream_blocks = sizeof(typename P::A) + sizeof(typename P::B) == 4 ? 3 : 2;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+template <class P> inline constexpr int stream_resident = 2;             // with 168 registers ptxas spills there
+#else
+template <class P> inline constexpr int stream_resident = stream_blocks<P>;
+#endif
 template <class B> COTERIE_HD constexpr int stream_ahead(int rows) { return (rows > 4 ? 2 : 4) / (sizeof(B) == 2 ? 1 : 2); }
 
 // Eight neighbouring values as they are loaded.
@@ -91,7 +96,7 @@ template <int Rows, class A, class B> COTERIE_DEVICE void stream_sums(A const* c
     }
 }
 
-template <class P> __global__ void __launch_bounds__(stream_threads, stream_blocks<P>) stream_product_kernel(P const p) {
+template <class P> __global__ void __launch_bounds__(stream_threads, stream_resident<P>) stream_product_kernel(P const p) {
   constexpr bool paired = P::Epilogue::paired;
   int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   COTERIE_SYNC("stream_product: the kernel ahead", ptx::grid_dependency_wait());
@@ -137,7 +142,7 @@ template <class P> bool streams(P const& p) { return wide_rows(p.a, p.a_stride) 
 
 template <class P> void stream_product(Cuda const& on, P const& p, Where at) {
   std::int64_t const warps = p.groups.tiles(stream_rows) * column_tiles(p, stream_outputs), blocks = ceil_div(warps, stream_threads / 32);
-  std::int64_t const most = std::int64_t{on.device.multiprocessors} * stream_blocks<P>;
+  std::int64_t const most = std::int64_t{on.device.multiprocessors} * (on.device.major < 10 ? stream_blocks<P> : 2);
   launch(stream_product_kernel<P>, {.grid = dim3(static_cast<unsigned>(blocks < most ? blocks : most)), .block = dim3(stream_threads), .programmatic = on.device.hopper}, on.stream, at, p);
 }
 
