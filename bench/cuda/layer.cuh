@@ -92,7 +92,7 @@ template <Config C> class CudaLayer {
       if (!enough_memory([&] {
             Layer<config, Cuda, LibraryStages<config>> const library{packed_.view()};
             Memory<std::byte> const memory(static_cast<std::int64_t>(library.workspace_bytes(on_, n)));
-            r.library_us = time([&] { library.forward(on_, in, out_y, memory.span()); }).median;
+            r.libraries_us = time([&] { library.forward(on_, in, out_y, memory.span()); }).median;
           }))
         skipped_.push_back("library");
     } catch (CudaError const&) {

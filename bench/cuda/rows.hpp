@@ -13,7 +13,7 @@ struct Row {
   double layer_us = 0, eager_us = 0, host_us = 0;                          // captured graph; launched one by one; the host's own time
   double router_us = 0, dispatch_us = 0, experts_us = 0, shared_us = 0, combine_us = 0;
   double dense_us = 0;                                                     // a dense FFN of the same active size by cuBLASLt
-  double library_us = 0, cub_us = 0;                                       // the layer by LibraryStages (not captured); dispatch by CUB
+  double libraries_us = 0, cub_us = 0;                                       // the layer by LibraryStages (not captured); dispatch by CUB
   double floor_us = 0, flops = 0, weight_bytes = 0;
 };
 
@@ -24,7 +24,7 @@ inline void print_header() {
 inline void print(Row const& r) {
   std::printf("%-22s %-8s %6lld %5lld %10.1f %8.1f %9.0f %9.1f %7.1f | %8.1f %8.1f %9.1f %8.1f %8.1f | %8.1f %6.2f %10.1f %8.1f\n", r.preset.c_str(), r.trace.c_str(), static_cast<long long>(r.tokens),
               static_cast<long long>(r.experts_hit), r.layer_us, 1e-6 * r.flops / r.layer_us, 1e-3 * r.weight_bytes / r.layer_us, r.floor_us, 100 * r.floor_us / r.layer_us, r.router_us,
-              r.dispatch_us, r.experts_us, r.shared_us, r.combine_us, r.host_us, r.dense_us > 0 ? r.layer_us / r.dense_us : 0, r.library_us, r.cub_us);
+              r.dispatch_us, r.experts_us, r.shared_us, r.combine_us, r.host_us, r.dense_us > 0 ? r.layer_us / r.dense_us : 0, r.libraries_us, r.cub_us);
   std::fflush(stdout);
 }
 // A row, or a peer's part of the row above.
@@ -36,9 +36,9 @@ inline void print_skipped(std::string const& preset, std::string const& trace, s
 inline void write(std::FILE* f, Row const& r) {
   std::fprintf(f,
                "{\"preset\": \"%s\", \"trace\": \"%s\", \"tokens\": %lld, \"experts_hit\": %lld, \"layer_us\": %.2f, \"eager_us\": %.2f, \"host_us\": %.2f, \"router_us\": %.2f, "
-               "\"dispatch_us\": %.2f, \"experts_us\": %.2f, \"shared_us\": %.2f, \"combine_us\": %.2f, \"dense_us\": %.2f, \"library_us\": %.2f, \"cub_us\": %.2f, \"floor_us\": %.2f, \"flops\": %.6g, \"weight_bytes\": %.6g}\n",
+               "\"dispatch_us\": %.2f, \"experts_us\": %.2f, \"shared_us\": %.2f, \"combine_us\": %.2f, \"dense_us\": %.2f, \"libraries_us\": %.2f, \"cub_us\": %.2f, \"floor_us\": %.2f, \"flops\": %.6g, \"weight_bytes\": %.6g}\n",
                r.preset.c_str(), r.trace.c_str(), static_cast<long long>(r.tokens), static_cast<long long>(r.experts_hit), r.layer_us, r.eager_us, r.host_us, r.router_us, r.dispatch_us,
-               r.experts_us, r.shared_us, r.combine_us, r.dense_us, r.library_us, r.cub_us, r.floor_us, r.flops, r.weight_bytes);
+               r.experts_us, r.shared_us, r.combine_us, r.dense_us, r.libraries_us, r.cub_us, r.floor_us, r.flops, r.weight_bytes);
   std::fflush(f);
 }
 

@@ -36,7 +36,7 @@ class CublasltFfn {
     V* a;                                        // [R][pitch of W] gathered
     V* up;                                       // [R][up_pitch]
     V* h;                                        // [R][pitch of F]
-    std::span<std::byte> library[2];             // for either product
+    std::span<std::byte> cublas[2];              // for either product
   };
   static Pieces carve(Arena& arena, std::int64_t tokens, bool apart) {
     std::int64_t const rows = rows_bound(C, tokens);
@@ -44,8 +44,8 @@ class CublasltFfn {
     p.a = arena.take<V>(rows * Layout::gate_up.pitch());
     p.up = arena.take<V>(rows * up_pitch);
     p.h = arena.take<V>(rows * Layout::down.pitch());
-    p.library[0] = arena.rest(library_bytes);
-    p.library[1] = apart ? arena.rest(library_bytes) : p.library[0];
+    p.cublas[0] = arena.rest(library_bytes);
+    p.cublas[1] = apart ? arena.rest(library_bytes) : p.cublas[0];
     return p;
   }
   // What one call is about.
@@ -133,7 +133,7 @@ class CublasltExperts : CublasltFfn<C> {
                                          .x = t.p.a + from * Layout::gate_up.pitch(), .rows = n, .x_stride = Layout::gate_up.pitch(), .y = t.p.up + from * Ffn::up_pitch, .y_stride = Ffn::up_pitch};
         device::DenseProduct<V> const down{.w = t.down + e * t.expert, .outputs = width(C), .inputs = Layout::down.pitch(), .pitch = Layout::down.pitch(), .x = t.p.h + from * Layout::down.pitch(),
                                            .rows = n, .x_stride = Layout::down.pitch(), .y = t.out + from * t.out_stride, .y_stride = t.out_stride};
-        device::dense_product(lt_, on, second ? down : up, t.p.library[second], at);
+        device::dense_product(lt_, on, second ? down : up, t.p.cublas[second], at);
       }
     });
   }
@@ -231,7 +231,7 @@ class CublasltGroupedExperts : CublasltFfn<C> {
       device::grouped_product<V>(lt_, on, {.groups = t.count, .outputs = tables.outputs[second], .inputs = tables.inputs[second], .rows = tables.rows, .y_stride = tables.y_stride[second],
                                            .w = tables.w[second], .x = tables.x[second], .y = tables.y[second], .one = tables.one, .zero = tables.zero, .factors = tables.factors,
                                            .mean_outputs = second ? width(C) : Ffn::up_outputs, .mean_inputs = second ? down_inputs : up_inputs, .mean_rows = device::ceil_div(t.rows, C.experts)},
-                                 t.p.library[second], at);
+                                 t.p.cublas[second], at);
     });
   }
   std::string explain(Cuda const& on, std::int64_t tokens) const {
