@@ -107,6 +107,14 @@ COTERIE_HD constexpr int candidates(Config const& c) { return c.experts + c.expe
 COTERIE_HD constexpr int shared_rows(Config const& c) { return c.shared.ffn && c.shared.mix == SharedMix::router_rows ? c.shared.count : 0; }
 // Columns of the logits: candidates, then router-weighed shared experts.
 COTERIE_HD constexpr int logit_columns(Config const& c) { return candidates(c) + shared_rows(c); }
+// Whether Dispatch normalises the weights, over what kept its place.
+COTERIE_HD constexpr bool normalises_after_drop(Config const& c) {
+  return c.capacity.rounding != Rounding::none && c.capacity.normalise == When::after && c.router.normalise != Normalise::none;
+}
+// Whether Combine needs packed weights: to mix shared experts, to leave the latent width.
+COTERIE_HD constexpr bool combine_reads_weights(Config const& c) {
+  return c.expert.latent > 0 || (c.shared.ffn > 0 && (c.shared.mix == SharedMix::sigmoid_gate || c.shared.mix == SharedMix::coefficients));
+}
 // Whether an expert multiplies an activated gate by up (three matrices) or activates up alone (two).
 COTERIE_HD constexpr bool gated(Act a) { return a != Act::relu2 && a != Act::relu && a != Act::gelu; }
 

@@ -1,7 +1,7 @@
 // The layer: four stages in a row (and two more where the config has shared or latent experts).
 #pragma once
+#include "arguments.hpp"
 #include "dispatch/capacity.hpp"
-#include "stages.hpp"
 
 namespace coterie { inline namespace v0 {
 

@@ -8,6 +8,7 @@
 #define COTERIE_SHARED(name, ...)                                                                                                           \
   static char name##_key;                                                                                                                   \
   auto& name = *static_cast<::coterie::ptx::same<__VA_ARGS__>*>(::simt::shared_variable(&name##_key, sizeof(__VA_ARGS__), alignof(__VA_ARGS__)))
+#define COTERIE_CUDA_BUILD emulated
 #define COTERIE_SYNC(name, ...)                                                                                                             \
   do {                                                                                                                                      \
     static constinit ::simt::Sync simt_sync{name, false};                                                                                   \

@@ -21,7 +21,7 @@ opcodes() {
   done
 }
 # Names as they are read: without namespaces, parameters, and the values of configs.
-short_names() { c++filt | sed -E ':a; s/\{[^{}]*\}//g; ta; s/coterie::v[0-9]+:://g; s/device:://g; s/\(anonymous namespace\):://g; s/([> a-z_])\([^()]*\)( |$)/\1\2/g; s/(^| )void /\1/'; }
+short_names() { c++filt | sed -E ':a; s/\{[^{}]*\}//g; ta; s/coterie::v[0-9]+:://g; s/device::(sm_[0-9]+::)?//g; s/\(anonymous namespace\):://g; s/([> a-z_])\([^()]*\)( |$)/\1\2/g; s/(^| )void /\1/'; }
 
 files=()
 while (($#)) && [[ $1 != -- ]]; do files+=("$1"); shift; done
@@ -49,6 +49,8 @@ for architecture in ${ARCHITECTURES:-80 90a}; do
     short_names <"$work/kernels" | sort -k15 | sed 's/^/  /' | cut -c1-210
     bad=$(short_names <"$work/kernels" | grep -v -e ' 0 B stack    0 B spill stores    0 B spill loads' -e ' cub::' || true)             # CUB's are not ours to mend
     [[ -z $bad ]] || refuse "$name for sm_$architecture: stack or spills in"$'\n'"$bad"
+    bad=$(grep -v -e "sm_${architecture%a}0" -e cub "$work/kernels" || true)
+    [[ -z $bad ]] || refuse "$name for sm_$architecture: the architecture is not in the name of"$'\n'"$bad"
     bad=$(grep '(C75' "$work/log" | c++filt || true)
     [[ -z $bad ]] || refuse "$name for sm_$architecture: $bad"
 

@@ -1,6 +1,7 @@
 // Combine on the GPU: a block per token sums the rows of its slots in fixed order, 16 bytes at a time; the way back from a
 // latent width; shared experts.
 #pragma once
+#include "../arguments.hpp"
 #include "../device/multiply.cuh"
 #include "../device/wide.cuh"
 #include "../dispatch/capacity.hpp"
@@ -8,7 +9,7 @@
 
 namespace coterie { inline namespace v0 {
 
-namespace device {
+namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // What a token's slots hold, in the order in which they are added.
 template <int S> struct CombineSlots {
@@ -168,7 +169,7 @@ template <class Stage, int Wide> struct CombineKernel {
 };
 template <class Kernel> __global__ void __launch_bounds__(Kernel::threads) combine_kernel(typename Kernel::Work const w) { Kernel::run(w); }
 
-}
+}}
 
 template <Config C>
 struct Combine<C, Cuda> {
@@ -196,20 +197,9 @@ struct Combine<C, Cuda> {
     arguments.tokens<config>(n);
     require(y.rows == n, "Combine: y must have as many rows as x", y.rows, n, at);
     if (n == 0) return;
-    require(routing.expert.rows == n && routing.weight.rows == n, "Combine: routing must have as many rows as x", routing.expert.rows, n, at);
-    require(batch.slot.rows == n, "Combine: batch.slot must have as many rows as x", batch.slot.rows, n, at);
-    arguments.reads("routing.expert", routing.expert, n), arguments.reads("routing.weight", routing.weight, n), arguments.reads("batch.slot", batch.slot, n);
-    arguments.reads("x", in.x, n);
-    arguments.reads("out", out, out.rows);                               // none: legal where nothing was dispatched
-    constexpr bool needs_weights = Layout::mixes > 0 || C.expert.latent > 0;
-    if constexpr (needs_weights) arguments.packed(packed.data);
-    if constexpr (C.shared.ffn > 0) {
-      require(shared.rows == n, "Combine: shared must have as many rows as x", shared.rows, n, at);
-      arguments.reads("shared", shared, n);
-    }
-    arguments.writes("y", y, n);
+    combine_arguments<config>(arguments, in, packed, routing, batch, out, shared, y);
     arguments.scratch("scratch", scratch, workspace_bytes(on, n));
-    arguments.resident(on, needs_weights ? packed.data : nullptr);
+    arguments.resident(on, combine_reads_weights(C) ? packed.data : nullptr);
     [[maybe_unused]] Arch const path = on.path(at);
     Arena arena{scratch};
     Pieces const p = carve(arena, n);

@@ -1,5 +1,6 @@
 // Combine on the host: each token's weighted sum in fixed order, the way back from a latent width, shared experts.
 #pragma once
+#include "../arguments.hpp"
 #include "../host/dense.hpp"
 #include "../host/packed.hpp"
 #include "../router/program.hpp"
@@ -150,26 +151,16 @@ struct Combine<C, Host> {
     arguments.tokens<config>(n);
     require(y.rows == n, "Combine: y must have as many rows as x", y.rows, n, at);
     if (n == 0) return;
-    require(routing.expert.rows == n && routing.weight.rows == n, "Combine: routing must have as many rows as x", routing.expert.rows, n, at);
-    require(batch.slot.rows == n, "Combine: batch.slot must have as many rows as x", batch.slot.rows, n, at);
-    arguments.reads("routing.expert", routing.expert, n), arguments.reads("routing.weight", routing.weight, n), arguments.reads("batch.slot", batch.slot, n);
-    arguments.reads("x", in.x, n), arguments.reads("out", out, out.rows);
+    combine_arguments<config>(arguments, in, packed, routing, batch, out, shared, y);
     if (!out.data)                                                       // no rows at all: legal where nothing was dispatched
       for (std::int64_t t = 0; t < n; ++t)
         for (int s = 0; s < slots(C); ++s) require(batch.slot[t][s] < 0, "Combine: out is not set", 0, 1, at);
-    constexpr bool needs_weights = C.shared.mix == SharedMix::sigmoid_gate || C.shared.mix == SharedMix::coefficients || C.expert.latent > 0;
-    if constexpr (needs_weights) arguments.packed(packed.data);
-    if constexpr (C.shared.ffn > 0) {
-      require(shared.rows == n, "Combine: shared must have as many rows as x", shared.rows, n, at);
-      arguments.reads("shared", shared, n);
-    }
-    arguments.writes("y", y, n);
     arguments.scratch("scratch", scratch, workspace_bytes(on, n));
     Isa const path = on.path(at);
     host::Reader<config> const weights{packed};
     auto const& l = weights.layout;
     combine::Work<config> work{&in, &routing, &batch, out, shared, y, nullptr, nullptr, nullptr, 0, nullptr};
-    if constexpr (needs_weights) {
+    if constexpr (combine_reads_weights(C)) {
       work.mix_vectors = weights.floats(l.shared_mix), work.mix_bias = weights.floats(l.shared_mix_bias);
       work.norm = weights.floats(l.latent_norm), work.norm_epsilon = weights.header().latent_epsilon;
     }

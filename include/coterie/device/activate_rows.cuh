@@ -3,7 +3,7 @@
 #include "ffn.cuh"
 #include "wide.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // Rows of the groups [first, first + count).
 struct GroupRows {
@@ -62,4 +62,4 @@ template <class V> __global__ void __launch_bounds__(256) add_bias_kernel(GroupR
   }
 }
 
-}}}
+}}}}

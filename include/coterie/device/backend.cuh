@@ -21,19 +21,6 @@ constexpr char const* name(Arch arch) {
 
 namespace device {
 
-// What the driver would run of this program tells what it was compiled for: the copy for sm_90a has static shared memory, and
-// more of it than a driver reserves. (The host cannot see a flag of the device pass.)
-inline constexpr int feature_bytes = 4096;
-template <int Bytes> __global__ void features_kernel(int* out) {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || defined(COTERIE_SIMT)
-  COTERIE_SHARED(mark, char[Bytes]);
-  mark[threadIdx.x] = static_cast<char>(threadIdx.x);
-  if (out) *out = mark[0];
-#else
-  if (out) *out = 0;
-#endif
-}
-
 // What the runtime says of a pointer. Pageable memory is host memory even where the device could read it (HMM, ATS; the attributes
 // then name a device pointer): a kernel would read it after the caller has changed or freed it.
 enum class MemoryKind : int { host, pinned, managed, device };
@@ -53,37 +40,52 @@ struct Properties {
   cudaError_t error = cudaSuccess;
   int id = 0, major = 0, minor = 0, multiprocessors = 0, shared_bytes = 0;
   int hopper = 0;                                // flag: this program holds kernels for sm_90a and the device runs them
-
-  static Properties current() {
-    Properties p;
-    auto const ask = [&p](int& value, cudaDeviceAttr what) {
-      if (p.error == cudaSuccess) p.error = cudaDeviceGetAttribute(&value, what, p.id);
-    };
-    p.error = cudaGetDevice(&p.id);
-    ask(p.major, cudaDevAttrComputeCapabilityMajor);
-    ask(p.minor, cudaDevAttrComputeCapabilityMinor);
-    ask(p.multiprocessors, cudaDevAttrMultiProcessorCount);
-    ask(p.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin);
-    if (p.error == cudaSuccess && p.major == 9) {
-#if defined(COTERIE_SIMT)
-      p.hopper = 1;
-#else
-      cudaFuncAttributes attributes{};
-      p.error = cudaFuncGetAttributes(&attributes, reinterpret_cast<void const*>(&features_kernel<feature_bytes>));
-      p.hopper = attributes.sharedSizeBytes >= feature_bytes ? 1 : 0;
-#endif
-    }
-    return p;
-  }
 };
 
+inline namespace COTERIE_CUDA_BUILD {
+
+// What the driver would run of this program tells what it was compiled for: the copy for sm_90a has static shared memory, and
+// more of it than a driver reserves. (The host cannot see a flag of the device pass.)
+inline constexpr int feature_bytes = 4096;
+template <int Bytes> __global__ void features_kernel(int* out) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) || defined(COTERIE_SIMT)
+  COTERIE_SHARED(mark, char[Bytes]);
+  mark[threadIdx.x] = static_cast<char>(threadIdx.x);
+  if (out) *out = mark[0];
+#else
+  if (out) *out = 0;
+#endif
 }
+
+inline Properties current_properties() {
+  Properties p;
+  auto const ask = [&p](int& value, cudaDeviceAttr what) {
+    if (p.error == cudaSuccess) p.error = cudaDeviceGetAttribute(&value, what, p.id);
+  };
+  p.error = cudaGetDevice(&p.id);
+  ask(p.major, cudaDevAttrComputeCapabilityMajor);
+  ask(p.minor, cudaDevAttrComputeCapabilityMinor);
+  ask(p.multiprocessors, cudaDevAttrMultiProcessorCount);
+  ask(p.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  if (p.error == cudaSuccess && p.major == 9) {
+#if defined(COTERIE_SIMT)
+    p.hopper = 1;
+#else
+    cudaFuncAttributes attributes{};
+    p.error = cudaFuncGetAttributes(&attributes, reinterpret_cast<void const*>(&features_kernel<feature_bytes>));
+    p.hopper = attributes.sharedSizeBytes >= feature_bytes ? 1 : 0;
+#endif
+  }
+  return p;
+}
+
+}}
 
 // A stream of the device that is current when this is made. Copies are free; the stream stays the caller's.
 struct Cuda {
   cudaStream_t stream = nullptr;
   Arch arch = Arch::best;                        // force a path; one that the device or this program lacks is refused when used
-  device::Properties device = device::Properties::current();
+  device::Properties device = device::current_properties();
 
   // The path the kernels take.
   Arch path(Where at = Where::here()) const {

@@ -26,7 +26,7 @@ inline void check(cublasStatus_t code, Where at = Where::here()) {
 #endif
 }
 
-namespace device {
+namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 template <class V> inline constexpr cudaDataType_t cublas_type = CUDA_R_32F;
 template <> inline constexpr cudaDataType_t cublas_type<bf16> = CUDA_R_16BF;
@@ -144,5 +144,5 @@ template <class V> void grouped_product(CublasLt const& lt, Cuda const& on, Grou
 }
 #endif
 
-}
+}}
 }}

@@ -3,7 +3,7 @@
 #include "../experts/activation.hpp"
 #include "multiply.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // What an ffn is made of: V activations, T weights, and what happens in between.
 template <class V_, class T_, ExpertConfig X> struct FfnStage {
@@ -105,4 +105,4 @@ template <class Stage> void ffn(Cuda const& on, Arch path, Groups const& groups,
            .b_pitch = w.down_shape.pitch(), .inputs = w.down_shape.inputs, .groups = groups, .epilogue = rows}, few, at);
 }
 
-}}}
+}}}}

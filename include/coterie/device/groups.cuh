@@ -3,7 +3,7 @@
 #pragma once
 #include "ptx.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // Rows [begin[g], begin[g + 1]) belong to group g of [first, first + count). begin null: one group of `rows` rows.
 struct Groups {
@@ -67,4 +67,4 @@ class TileWalk {
   std::int64_t before_ = 0;                      // tiles of the groups before base_
 };
 
-}}}
+}}}}

@@ -2,7 +2,7 @@
 #pragma once
 #include "backend.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 class Buffer {
  public:
@@ -34,4 +34,4 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
-}}}
+}}}}

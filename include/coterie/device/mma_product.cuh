@@ -6,7 +6,7 @@
 #include "product.cuh"
 #include "wide.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 template <int Rows, int Columns, int WarpRows, int WarpColumns, int Blocks> struct MmaTile {
   static constexpr int rows = Rows, columns = Columns, warp_rows = WarpRows, warp_columns = WarpColumns, depth = 32, stages = 4, blocks = Blocks;
@@ -125,4 +125,4 @@ template <class P> void mma_product(Cuda const& on, P const& p, Where at) {
 }
 template <class P> inline constexpr bool has_mma = std::is_same_v<typename P::A, typename P::B> && sizeof(typename P::A) == 2;
 
-}}}
+}}}}

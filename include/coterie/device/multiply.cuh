@@ -3,7 +3,7 @@
 #include "stream_product.cuh"
 #include "wgmma_product.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // Tokens up to which weights are streamed: a row of theirs then meets at most so many rows of a, few enough for plain arithmetic
 // to keep pace with memory. A router's weights are small and come from the cache for the next eight rows.
@@ -32,4 +32,4 @@ template <class V, class T> std::string explain_product(Arch path, std::int64_t 
   return std::string("mma.sync, tiles of ") + (rows <= 48 * groups ? "32" : "128") + " x 128 x 32";
 }
 
-}}}
+}}}}

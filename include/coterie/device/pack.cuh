@@ -8,7 +8,7 @@ namespace coterie { inline namespace v0 {
 
 template <> struct memory_of<Cuda> { using type = device::Buffer; };
 
-namespace device {
+namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // A checkpoint matrix as kernels see it: element (o, i) at data[o * out_stride + i * in_stride].
 template <class T> struct Strided {
@@ -127,7 +127,7 @@ class PackSink {
   std::byte* data_ = nullptr;
 };
 
-}
+}}
 
 template <Config C>
 class Packer<C, Cuda> : public PackerOf<C, Cuda, device::PackSink> {

@@ -7,7 +7,7 @@
 #include "../packed.hpp"
 #include "backend.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 COTERIE_HD constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 COTERIE_HD constexpr std::int64_t ceil_div(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
@@ -39,4 +39,4 @@ struct Reader {
   typename Layout::Header const* header() const { return at<typename Layout::Header>(layout.header); }
 };
 
-}}}
+}}}}

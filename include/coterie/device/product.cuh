@@ -5,7 +5,7 @@
 #include "groups.cuh"
 #include "packed.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // Epilogue: where sums go. `paired` sums come as (gate, up) of one output column. columns: how many are stored (of the
 // outputs, and zeros behind them up to the pitch of what reads them next).
@@ -139,4 +139,4 @@ template <class P> void plain_product(Cuda const& on, P const& p, Where at) {
          on.stream, at, p);
 }
 
-}}}
+}}}}

@@ -13,6 +13,11 @@
 #define COTERIE_SHARED(name, ...) __shared__ ::coterie::ptx::same<__VA_ARGS__> name
 // A synchronisation with a name, so that a test can leave it out and demand that this is noticed.
 #define COTERIE_SYNC(name, ...) __VA_ARGS__
+// Kernels, and what starts them, carry the list of architectures they were compiled for in their names (sm_800900 for 8.0 and 9.0), so
+// that one program may link code compiled for different ones.
+#define COTERIE_PASTE(a, b, c, d, e, f, g, h, ...) sm_##a##b##c##d##e##f##g##h
+#define COTERIE_PASTE_LIST(...) COTERIE_PASTE(__VA_ARGS__)
+#define COTERIE_CUDA_BUILD COTERIE_PASTE_LIST(__CUDA_ARCH_LIST__, , , , , , , , )
 
 namespace coterie { inline namespace v0 { namespace ptx {
 

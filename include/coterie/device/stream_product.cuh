@@ -4,7 +4,7 @@
 #include "product.cuh"
 #include "wide.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 inline constexpr int stream_rows = 8, stream_threads = 128, stream_outputs = 2;
 // Blocks of a multiprocessor, and for how many steps of 256 inputs a warp asks for weights before it uses any: 3 blocks of 4 warps with
@@ -146,4 +146,4 @@ template <class P> void stream_product(Cuda const& on, P const& p, Where at) {
   launch(stream_product_kernel<P>, {.grid = dim3(static_cast<unsigned>(blocks < most ? blocks : most)), .block = dim3(stream_threads), .programmatic = on.device.hopper}, on.stream, at, p);
 }
 
-}}}
+}}}}

@@ -4,7 +4,7 @@
 #include <cudaTypedefs.h>
 #include "packed.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // The driver's encoder, asked for once: the same for every device and thread.
 inline PFN_cuTensorMapEncodeTiled_v12000 tensor_map_encoder(Where at) {
@@ -34,4 +34,4 @@ template <class T> CUtensorMap weights_map(T const* data, std::int64_t pitch, st
   return map;
 }
 
-}}}
+}}}}

@@ -13,7 +13,7 @@
 #include "mma_product.cuh"
 #include "tensor_map.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // Rows x Columns, of which each consumer computes blocks of 64 rows.
 template <class V, int Rows, int Columns, int Stages, int Consumers, bool Alternating> struct WgmmaTile {
@@ -186,4 +186,4 @@ template <class P> void wgmma_product(Cuda const& on, P const& p, Where at) {
   else wgmma_product<WgmmaTall<V>>(on, p, at);
 }
 
-}}}
+}}}}

@@ -2,7 +2,7 @@
 #pragma once
 #include "ptx.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 template <class V> inline constexpr int wide_of = 16 / sizeof(V);
 
@@ -30,4 +30,4 @@ template <int Wide, class V> COTERIE_DEVICE void store_wide(V* to, float const (
 // Whether rows can be read 16 bytes at a time. (Host side.)
 template <class V> bool wide_rows(V const* data, std::int64_t stride) { return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 && stride * sizeof(V) % 16 == 0; }
 
-}}}
+}}}}

@@ -4,11 +4,12 @@
 #pragma once
 #include <bit>
 #include <cub/device/device_radix_sort.cuh>
+#include "../arguments.hpp"
 #include "cuda.cuh"
 
 namespace coterie { inline namespace v0 {
 
-namespace device {
+namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // Pair i = slot i % S of token i / S, by the expert it goes to; E: none.
 template <class Stage> __global__ void __launch_bounds__(256) pair_keys_kernel(SortWork<Stage::config> const w, typename Stage::Key* key, std::int32_t* pair) {
@@ -36,7 +37,7 @@ template <class Stage> __global__ void __launch_bounds__(256) sorted_maps_kernel
   w.batch.weight[at] = w.weight[t][i % S];
 }
 
-}
+}}
 
 template <Config C>
 struct CubDispatch {
@@ -57,15 +58,8 @@ struct CubDispatch {
                   std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = routing.expert.rows;
     Arguments arguments{"CubDispatch", at};
-    arguments.tokens<config>(n);
-    require(routing.weight.rows == n, "CubDispatch: routing.weight must have as many rows as routing.expert", routing.weight.rows, n, at);
-    require(batch.slot.rows == n, "CubDispatch: batch.slot must have as many rows as routing", batch.slot.rows, n, at);
-    require(in.sequence >= 0, "CubDispatch: Inputs::sequence must not be negative", in.sequence, 0, at);
-    arguments.writes("batch.begin", batch.begin, E + 1), arguments.writes("batch.slot", batch.slot, n);
+    dispatch_arguments<config>(arguments, in, routing, batch);
     arguments.writes("batch.token", batch.token, rows_bound(C, n)), arguments.writes("batch.weight", batch.weight, rows_bound(C, n));
-    arguments.reads("routing.expert", routing.expert, n);
-    if constexpr (route::Program<config>::deferred) arguments.writes("routing.weight", routing.weight, n);
-    else arguments.reads("routing.weight", routing.weight, n);
     (void)on.path(at);
     arguments.scratch("scratch", scratch, n ? workspace_bytes(on, n) : 0);
     arguments.resident(on, nullptr);

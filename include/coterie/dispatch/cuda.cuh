@@ -1,10 +1,11 @@
 // Dispatch on the GPU: the same maps as the host's, by a stable counting sort (sort.cuh); before it, who has no place.
 #pragma once
+#include "../arguments.hpp"
 #include "sort.cuh"
 
 namespace coterie { inline namespace v0 {
 
-namespace device {
+namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 template <Config C> struct MarkWork {
   Rows<std::int32_t const, slots(C)> expert;     // [T,S]
@@ -76,7 +77,7 @@ template <class Stage> __global__ void __launch_bounds__(256) renormalise_kernel
   if (t < w.expert.rows) route::renormalise<Stage::config>(w.weight[t], w.slot[t]);
 }
 
-}
+}}
 
 template <Config C>
 struct Dispatch<C, Cuda> {
@@ -103,15 +104,8 @@ struct Dispatch<C, Cuda> {
                   std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = routing.expert.rows;
     Arguments arguments{"Dispatch", at};
-    arguments.tokens<config>(n);
-    require(routing.weight.rows == n, "Dispatch: routing.weight must have as many rows as routing.expert", routing.weight.rows, n, at);
-    require(batch.slot.rows == n, "Dispatch: batch.slot must have as many rows as routing", batch.slot.rows, n, at);
-    require(in.sequence >= 0, "Dispatch: Inputs::sequence must not be negative", in.sequence, 0, at);
-    arguments.writes("batch.begin", batch.begin, E + 1), arguments.writes("batch.slot", batch.slot, n);
+    dispatch_arguments<config>(arguments, in, routing, batch);
     arguments.writes("batch.token", batch.token, rows_bound(C, n)), arguments.writes("batch.weight", batch.weight, rows_bound(C, n));
-    arguments.reads("routing.expert", routing.expert, n);
-    if constexpr (route::Program<config>::deferred) arguments.writes("routing.weight", routing.weight, n);
-    else arguments.reads("routing.weight", routing.weight, n);
     arguments.scratch("scratch", scratch, n ? workspace_bytes(on, n) : 0);
     (void)on.path(at);
     arguments.resident(on, nullptr);

@@ -1,7 +1,7 @@
 // Dispatch on the host: who goes where, as maps. A stable counting sort by expert; capacity decides who is dropped.
 #pragma once
+#include "../arguments.hpp"
 #include "../router/program.hpp"
-#include "../stages.hpp"
 #include "capacity.hpp"
 
 namespace coterie { inline namespace v0 {
@@ -24,14 +24,7 @@ struct Dispatch<C, Host> {
                   std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = routing.expert.rows;
     Arguments arguments{"Dispatch", at};
-    arguments.tokens<config>(n);
-    require(routing.weight.rows == n, "Dispatch: routing.weight must have as many rows as routing.expert", routing.weight.rows, n, at);
-    require(batch.slot.rows == n, "Dispatch: batch.slot must have as many rows as routing", batch.slot.rows, n, at);
-    require(in.sequence >= 0, "Dispatch: Inputs::sequence must not be negative", in.sequence, 0, at);
-    arguments.writes("batch.begin", batch.begin, E + 1), arguments.writes("batch.slot", batch.slot, n);
-    arguments.reads("routing.expert", routing.expert, n);
-    if constexpr (route::Program<config>::deferred) arguments.writes("routing.weight", routing.weight, n);
-    else arguments.reads("routing.weight", routing.weight, n);
+    dispatch_arguments<config>(arguments, in, routing, batch);
     arguments.scratch("scratch", scratch, n ? workspace_bytes(on, n) : 0);
     for (int e = 0; e <= E; ++e) batch.begin[e] = 0;
     if (n == 0) return;

@@ -11,7 +11,7 @@
 
 namespace coterie { inline namespace v0 {
 
-namespace device {
+namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // Warps of a block, so that their counters of all experts fit into shared memory.
 constexpr int sort_warps(int experts) { return experts <= 512 ? 32 : experts <= 1024 ? 16 : experts <= 4096 ? 8 : experts <= 16384 ? 2 : 1; }
@@ -158,4 +158,4 @@ template <class Stage> __global__ void __launch_bounds__(Stage::threads) sort_ke
   });
 }
 
-}}}
+}}}}

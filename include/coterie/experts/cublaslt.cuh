@@ -6,6 +6,7 @@
 // Weights are read where Packer put them: a packed gate-and-up matrix is a matrix of twice the outputs, interleaved by 8.
 #pragma once
 #include <array>
+#include "../arguments.hpp"
 #include "../device/activate_rows.cuh"
 #include "../device/cublaslt.cuh"
 #include "../device/memory.cuh"
@@ -68,11 +69,9 @@ class CublasltFfn {
     Arguments arguments{name, at};
     arguments.tokens<config>(tokens);
     if (tokens == 0) return;
-    arguments.packed(packed.data);
-    require(packed.first_expert >= 0 && packed.experts >= 0 && packed.first_expert <= E - packed.experts, "Experts: the packed shard must lie within the config's experts",
-            packed.first_expert + packed.experts, E, at);
+    experts_arguments<config>(arguments, x, packed, batch);
     require(out.rows >= rows, "Experts: out must have a row for every row that the tokens may be routed to", out.rows, rows, at);
-    arguments.reads("x", x, tokens), arguments.reads("batch.begin", batch.begin, E + 1), arguments.reads("batch.token", batch.token, rows);
+    arguments.reads("batch.token", batch.token, rows);
     if constexpr (weigh_input) arguments.reads("batch.weight", batch.weight, rows);
     arguments.writes("out", out, rows);
     arguments.scratch("scratch", scratch, want);
@@ -147,7 +146,7 @@ class CublasltExperts : CublasltFfn<C> {
 };
 
 #if CUBLAS_VERSION >= 130200
-namespace device {
+namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // Sizes and places of every group's two products, for cuBLASLt to read.
 struct GroupTables {
@@ -185,7 +184,7 @@ template <class V> __global__ void __launch_bounds__(256) group_tables_kernel(Gr
   }
 }
 
-}
+}}
 
 // Grouped matmul, for 16-bit types. Its first release is wrong for empty groups, hence not 13.2; Hopper came with 13.4, of which NVIDIA
 // says that products which share a workspace may hang there: the two products of a layer have one each.

@@ -1,5 +1,6 @@
 // The experts on the GPU: two grouped products over the rows of the batch, gathered by its map.
 #pragma once
+#include "../arguments.hpp"
 #include "../device/ffn.cuh"
 #include "../device/memory.cuh"
 #include "../dispatch/capacity.hpp"
@@ -35,14 +36,12 @@ struct Experts<C, Cuda> {
     arguments.tokens<config>(tokens);
     if (tokens == 0) return;
     if constexpr (!is_float(C.weights)) fail(std::string("Experts: the CUDA backend does not compute with ") + name(C.weights) + " expert weights yet", at);
-    arguments.packed(packed.data);
-    require(packed.first_expert >= 0 && packed.experts >= 0 && packed.first_expert <= E - packed.experts, "Experts: the packed shard must lie within the config's experts",
-            packed.first_expert + packed.experts, E, at);
+    experts_arguments<config>(arguments, x, packed, batch);
     require(out.rows >= rows, "Experts: out must have a row for every row that the tokens may be routed to", out.rows, rows, at);
     arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
-    arguments.reads("batch.begin", batch.begin, E + 1), arguments.reads("batch.token", batch.token, rows);
+    arguments.reads("batch.token", batch.token, rows);
     if constexpr (weigh_input) arguments.reads("batch.weight", batch.weight, rows);
-    arguments.reads("x", x, tokens), arguments.writes("out", out, rows);
+    arguments.writes("out", out, rows);
     arguments.resident(on, packed.data);
     Arch const path = on.path(at);
     Arena arena{scratch};

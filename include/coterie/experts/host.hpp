@@ -1,5 +1,6 @@
 // The experts on the host: rows gathered by the batch's map, each expert's weights streamed once per task.
 #pragma once
+#include "../arguments.hpp"
 #include "../dispatch/capacity.hpp"
 #include "../host/ffn.hpp"
 #include "../host/packed.hpp"
@@ -38,16 +39,13 @@ struct Experts<C, Host> {
     if (tokens == 0) return;
     if constexpr (!host::computable<config>)
       fail(std::string("Experts: the host backend does not compute with ") + name(C.weights) + " expert weights yet", at);
-    arguments.packed(packed.data);
-    require(packed.first_expert >= 0 && packed.experts >= 0 && packed.first_expert <= E - packed.experts, "Experts: the packed shard must lie within the config's experts",
-            packed.first_expert + packed.experts, E, at);
+    experts_arguments<config>(arguments, x, packed, batch);
     arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
-    arguments.reads("batch.begin", batch.begin, E + 1);
     std::int64_t const routed = batch.begin[E];
     if (routed == 0) return;
     require(routed <= rows_bound(C, tokens), "Experts: the batch has more rows than x's tokens can have", routed, rows_bound(C, tokens), at);
     require(out.rows >= routed, "Experts: out must have a row for every routed row", out.rows, routed, at);
-    arguments.reads("batch.token", batch.token, routed), arguments.reads("x", x, tokens), arguments.writes("out", out, routed);
+    arguments.reads("batch.token", batch.token, routed), arguments.writes("out", out, routed);
     if constexpr (weigh_input) arguments.reads("batch.weight", batch.weight, routed);
     Isa const path = on.path(at);
     Arena arena{scratch};

@@ -1,5 +1,6 @@
 // Latent experts on the GPU: tokens enter the experts' own, narrower width.
 #pragma once
+#include "../arguments.hpp"
 #include "../device/multiply.cuh"
 
 namespace coterie { inline namespace v0 {

@@ -1,5 +1,6 @@
 // Latent experts on the host: tokens enter the experts' own, narrower width.
 #pragma once
+#include "../arguments.hpp"
 #include "../host/dense.hpp"
 #include "../host/packed.hpp"
 

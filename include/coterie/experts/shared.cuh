@@ -1,5 +1,6 @@
 // Shared experts on the GPU: one wide expert for every token.
 #pragma once
+#include "../arguments.hpp"
 #include "../device/ffn.cuh"
 
 namespace coterie { inline namespace v0 {
@@ -37,12 +38,7 @@ struct Shared<C, Cuda> {
       arguments.tokens<config>(tokens);
       require(shared.rows == tokens, "Shared: the output must have as many rows as x", shared.rows, tokens, at);
       if (tokens == 0) return;
-      arguments.packed(packed.data);
-      arguments.reads("x", in.x, tokens), arguments.writes("the output", shared, tokens);
-      if constexpr (shared_rows(C) > 0) {
-        require(routing.shared.rows == tokens, "Shared: routing.shared must have as many rows as x", routing.shared.rows, tokens, at);
-        arguments.reads("routing.shared", routing.shared, tokens);
-      }
+      shared_arguments<config>(arguments, in, packed.data, routing, shared);
       arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
       arguments.resident(on, packed.data);
       Arch const path = on.path(at);

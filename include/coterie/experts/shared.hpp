@@ -1,5 +1,6 @@
 // Shared experts on the host: one wide expert for every token.
 #pragma once
+#include "../arguments.hpp"
 #include "../host/ffn.hpp"
 #include "../host/packed.hpp"
 
@@ -35,12 +36,7 @@ struct Shared<C, Host> {
       arguments.tokens<config>(tokens);
       require(shared.rows == tokens, "Shared: the output must have as many rows as x", shared.rows, tokens, at);
       if (tokens == 0) return;
-      arguments.packed(packed.data);
-      arguments.reads("x", in.x, tokens), arguments.writes("the output", shared, tokens);
-      if constexpr (shared_rows(C) > 0) {
-        require(routing.shared.rows == tokens, "Shared: routing.shared must have as many rows as x", routing.shared.rows, tokens, at);
-        arguments.reads("routing.shared", routing.shared, tokens);
-      }
+      shared_arguments<config>(arguments, in, packed.data, routing, shared);
       arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
       Isa const path = on.path(at);
       Arena arena{scratch};

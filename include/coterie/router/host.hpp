@@ -1,5 +1,6 @@
 // The router on the host: logits by one product, then the routing program token by token.
 #pragma once
+#include "../arguments.hpp"
 #include "../dispatch/capacity.hpp"
 #include "../host/dense.hpp"
 #include "../host/packed.hpp"
@@ -68,24 +69,9 @@ struct Router<C, Host> {
                   std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
     Arguments arguments{"Router", at};
-    arguments.tokens<config>(n);
-    require(to.expert.rows == n, "Router: routing.expert must have as many rows as x", to.expert.rows, n, at);
-    require(to.weight.rows == n, "Router: routing.weight must have as many rows as x", to.weight.rows, n, at);
+    router_arguments<config>(arguments, in, to, has_logits);
     if (n == 0) return;
-    arguments.writes("routing.expert", to.expert, n), arguments.writes("routing.weight", to.weight, n);
-    if constexpr (shared_rows(C) > 0) {
-      require(to.shared.rows == n, "Router: routing.shared must have as many rows as x", to.shared.rows, n, at);
-      arguments.writes("routing.shared", to.shared, n);
-    }
-    if (has_logits && to.logits.data) {
-      require(to.logits.rows == n, "Router: routing.logits must have as many rows as x", to.logits.rows, n, at);
-      arguments.writes("routing.logits", to.logits, n);
-    }
-    if constexpr (C.router.input == RouterInput::hidden) arguments.reads("x", in.x, n);
-    router_reads<config>(arguments, in, to);
     if constexpr (C.router.input == RouterInput::given) {
-      require(in.routing.expert.data && in.routing.weight.data && in.routing.expert.rows == n && in.routing.weight.rows == n,
-              "Router: RouterInput::given needs Inputs::routing with as many rows as x", in.routing.expert.rows, n, at);
       for (std::int64_t t = 0; t < n; ++t)
         for (int s = 0; s < slots(C); ++s) {
           to.expert[t][s] = in.routing.expert[t][s];

@@ -5,7 +5,7 @@
 #include "../device/packed.cuh"
 #include "warp.cuh"
 
-namespace coterie { inline namespace v0 { namespace device {
+namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 // Everything the routing program reads and writes.
 template <Config C> struct RouteWork {
@@ -143,4 +143,4 @@ inline Launch strided(Cuda const& on, std::int64_t n) {
   return {.grid = dim3(static_cast<unsigned>(blocks < 1 ? 1 : blocks < 8192 ? blocks : 8192)), .block = dim3(256), .programmatic = on.device.hopper};
 }
 
-}}}
+}}}}

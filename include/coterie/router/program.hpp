@@ -103,7 +103,7 @@ template <Config C> struct Program {
   static constexpr int E = candidates(C), N = logit_columns(C), K = C.top_k, shared = shared_rows(C);
   static constexpr RouterConfig R = C.router;
   // Whether weights are normalised and scaled by dispatch, once it knows who was dropped.
-  static constexpr bool deferred = C.capacity.rounding != Rounding::none && C.capacity.normalise == When::after && R.normalise != Normalise::none;
+  static constexpr bool deferred = normalises_after_drop(C);
 
   [[gnu::always_inline]] COTERIE_HD static inline float step(float v) { return R.precision == Precision::model ? rounded<T>(v) : v; }
 
