@@ -10,12 +10,14 @@ namespace bench {
 struct Case {
   Trace trace = Trace::uniform;
   int tokens = 1, threads = 1;
+  Isa isa = Isa::best;
 };
 
-inline Host const& host_of(int threads) {
-  static std::map<int, Host> hosts;
-  auto const found = hosts.find(threads);
-  return found != hosts.end() ? found->second : hosts.emplace(threads, Host{.threads = threads}).first->second;
+inline Host const& host_of(int threads, Isa isa = Isa::best) {
+  static std::map<std::pair<int, Isa>, Host> hosts;
+  std::pair const key{threads, isa};
+  auto const found = hosts.find(key);
+  return found != hosts.end() ? found->second : hosts.emplace(key, Host{.threads = threads, .isa = isa}).first->second;
 }
 inline std::vector<int> thread_counts() {
   int const all = host::processors();

@@ -18,6 +18,10 @@ constexpr Config with_dtype(Config c, DType d) {
   c.dtype = c.weights = c.router.weights = d;
   return c;
 }
+constexpr Config with_weights(Config c, DType d, QuantConfig q = {}) {
+  c.weights = d, c.quant = q;
+  return c;
+}
 // The same routing over experts that take no room: for the stages that read no expert weights.
 constexpr Config without_experts(Config c) {
   c.ffn = 16;
@@ -89,7 +93,9 @@ template <Config C> class Workload {
   static constexpr int E = C.experts, H = C.hidden, F = C.ffn, N = logit_columns(C);
   using V = element_t<C.dtype>;
   static constexpr std::size_t cold = std::size_t{256} << 20;
-  static constexpr double expert_bytes = (gated(C.expert.act) ? 3. : 2.) * H * F * bits(C.weights) / 8;
+  // As packed, but without the padding of odd sizes, which no preset has.
+  static constexpr double expert_bytes = is_float(C.weights) ? (gated(C.expert.act) ? 3. : 2.) * H * F * bits(C.weights) / 8
+                                                             : static_cast<double>(host::PackedLayout<config>::make(E, 0).expert_stride);
   static constexpr double expert_flops = (gated(C.expert.act) ? 6. : 4.) * H * F;                    // of one row
   static std::size_t packed_bytes() { return (Packer<config, Host>::bytes() + 4095) / 4096 * 4096; }
   // Without experts a copy is what stands before them; what they would take is reserved once and never touched.
@@ -132,7 +138,8 @@ template <Config C> class Workload {
   }
   // Every row of every matrix is another window of one block of noise, N(0,1/inputs): setting up costs the packing alone.
   void pack_experts(Packer<config, Host>& packer) {
-    using T = element_t<C.weights>;
+    constexpr DType stored = is_float(C.weights) ? C.weights : DType::bf16;          // quantised ones are packed from bf16
+    using T = element_t<stored>;
     constexpr std::int64_t slide = 97, per_expert = 61;
     auto const noise = [&](std::int64_t out, std::int64_t in) {
       std::vector<T> block(static_cast<std::size_t>(out * slide + in + (E + 2) * per_expert));
@@ -142,7 +149,7 @@ template <Config C> class Workload {
     auto const up = noise(F, H), down = noise(H, F);
     for (int e = 0; e < E; ++e) {
       T const *const u = up.data() + e * per_expert, *const d = down.data() + e * per_expert;
-      packer.template expert<C.weights>(e, {.data = u, .out_stride = slide}, {.data = u + 2 * per_expert, .out_stride = slide}, {.data = d, .out_stride = slide});
+      packer.template expert<stored>(e, {.data = u, .out_stride = slide}, {.data = u + 2 * per_expert, .out_stride = slide}, {.data = d, .out_stride = slide});
     }
   }
 

@@ -62,6 +62,22 @@ COTERIE_HD constexpr float to_float(fp16 v) {
   return bit_cast<float>(sign | bit_cast<std::uint32_t>(tiny));
 }
 
+// OCP 8-bit floats: e4m3 has no infinity and one NaN per sign; e5m2 is the upper half of an fp16.
+COTERIE_HD constexpr float to_float(fp8_e5m2 v) { return to_float(fp16{static_cast<std::uint16_t>(v.bits << 8)}); }
+COTERIE_HD constexpr float to_float(fp8_e4m3 v) {
+  std::uint32_t const sign = std::uint32_t{v.bits & 0x80u} << 24, magnitude = v.bits & 0x7fu;
+  if (magnitude == 0x7f) return bit_cast<float>(sign | 0x7fc00000u);
+  if (magnitude >= 8) return bit_cast<float>(sign | ((magnitude << 20) + (120u << 23)));
+  float const tiny = static_cast<float>(magnitude) * 0x1p-9f;          // exact
+  return bit_cast<float>(sign | bit_cast<std::uint32_t>(tiny));
+}
+// OCP e2m1, the values of mxfp4: 0, 0.5, 1, 1.5, 2, 3, 4, 6, and their negatives from code 8 on.
+COTERIE_HD constexpr float e2m1_to_float(unsigned code) {
+  unsigned const exponent = code >> 1 & 3, mantissa = code & 1;
+  float const magnitude = exponent ? static_cast<float>((2 + mantissa) << exponent) * 0.25f : static_cast<float>(mantissa) * 0.5f;
+  return code & 8 ? -magnitude : magnitude;
+}
+
 COTERIE_HD constexpr bool is_nan(float v) { return (bit_cast<std::uint32_t>(v) & 0x7fffffffu) > 0x7f800000u; }
 
 template <class T> struct round_to;                // round_to<bf16>::from(float)
@@ -89,6 +105,29 @@ template <> struct round_to<fp16> {
       half += low > tie || (low == tie && (half & 1u));
     }
     return {static_cast<std::uint16_t>(sign | half)};
+  }
+};
+// Beyond their range e5m2 rounds to infinity, as fp16 does; e4m3, which has none, saturates at 448.
+namespace detail {
+// Round to nearest even onto a grid of `mantissa` bits, smallest normal exponent `least`: the code without its sign, not yet limited.
+COTERIE_HD constexpr std::uint32_t round_magnitude(std::uint32_t a, int mantissa, int least) {
+  int const exponent = static_cast<int>(a >> 23) - 127, at = exponent < least ? least : exponent, shift = 23 - mantissa + (at - exponent);
+  if (a >> 23 == 0 || shift > 25) return 0;                            // below half of the smallest subnormal
+  std::uint32_t const m = (a & 0x7fffffu) | 0x800000u, low = m & ((1u << shift) - 1u), tie = 1u << (shift - 1);
+  std::uint32_t const units = (m >> shift) + (low > tie || (low == tie && (m >> shift & 1u)));
+  return (static_cast<std::uint32_t>(at - least) << mantissa) + units;
+}
+}
+template <> struct round_to<fp8_e4m3> {
+  COTERIE_HD static constexpr fp8_e4m3 from(float v) {
+    std::uint32_t const b = bit_cast<std::uint32_t>(v), sign = b >> 24 & 0x80u, code = is_nan(v) ? 0x7fu : detail::round_magnitude(b & 0x7fffffffu, 3, -6);
+    return {static_cast<std::uint8_t>(sign | (is_nan(v) ? 0x7fu : code > 0x7eu ? 0x7eu : code))};
+  }
+};
+template <> struct round_to<fp8_e5m2> {
+  COTERIE_HD static constexpr fp8_e5m2 from(float v) {
+    std::uint32_t const b = bit_cast<std::uint32_t>(v), sign = b >> 24 & 0x80u, code = is_nan(v) ? 0x7eu : detail::round_magnitude(b & 0x7fffffffu, 2, -14);
+    return {static_cast<std::uint8_t>(sign | (is_nan(v) ? 0x7eu : code > 0x7cu ? 0x7cu : code))};
   }
 };
 template <class T> COTERIE_HD constexpr T from_float(float v) { return round_to<T>::from(v); }

@@ -1,16 +1,20 @@
 // Where everything stands in a packed layer: one list, read by the packer and by every stage of a backend. Shape says how
-// the backend lays out one matrix: {outputs, inputs, paired}, elements(), and the alignment of every piece in bytes.
+// the backend lays out one matrix: {outputs, inputs, paired}, elements(), bytes<T>() of one matrix, the alignment of every piece in
+// bytes, and expert_t, what expert weights are kept as.
 #pragma once
 #include "stages.hpp"
 
 namespace coterie { inline namespace v0 {
+
+// Raised with every change of what stands where, here or inside a matrix of a backend: packed files of another are refused.
+inline constexpr std::uint32_t packed_layout_version = 1;
 
 template <Config C, class Shape>
 struct PackedLayout {
   static constexpr Config config = C;
   static constexpr int E = C.experts, N = logit_columns(C), H = C.hidden, F = C.ffn, W = width(C), S = C.shared.ffn;
   using RouterT = element_t<C.router.weights>;
-  using ExpertT = element_t<is_float(C.weights) ? C.weights : C.dtype>;
+  using ExpertT = typename Shape::template expert_t<config>;
   using SharedT = element_t<C.shared.weights>;
   using LatentT = element_t<C.dtype>;
   static constexpr bool has_router = C.router.input != RouterInput::logits && C.router.input != RouterInput::token_ids && C.router.input != RouterInput::given;
@@ -31,6 +35,7 @@ struct PackedLayout {
     float router_scale = 1;
     float latent_epsilon = 0;
     std::int64_t table_rows = 0;
+    std::int64_t mapped = 0;                                                              // 1: packed in a file (io/packed_file.hpp). 8 bytes: no padding
   };
 
   std::size_t header = 0, router_panels = 0, noise_panels = 0, router_bias = 0, select_bias = 0, expert_scale = 0;
@@ -65,8 +70,8 @@ struct PackedLayout {
     l.latent_up_panels = take(C.expert.latent ? latent_up.elements() : 0, sizeof(LatentT));
     l.latent_norm = take(C.expert.latent_norm == LatentNorm::rms ? W : 0, sizeof(float));
     l.expert_panels = at = (at + 4095) / 4096 * 4096;
-    l.expert_down = static_cast<std::size_t>(gate_up.elements()) * sizeof(ExpertT);
-    l.expert_stride = l.expert_down + static_cast<std::size_t>(down.elements()) * sizeof(ExpertT);
+    l.expert_down = Shape::template bytes<ExpertT>(gate_up);
+    l.expert_stride = l.expert_down + Shape::template bytes<ExpertT>(down);
     at += static_cast<std::size_t>(experts) * l.expert_stride;
     l.table = take(C.router.select == Select::table ? table_rows * C.top_k : 0, sizeof(std::int32_t));
     l.bytes = at;

@@ -2,6 +2,7 @@
 // What must be given and when, for every backend; Sink knows the backend's memory and how to write a matrix into it.
 #pragma once
 #include "packed.hpp"
+#include "quant.hpp"
 
 namespace coterie { inline namespace v0 {
 
@@ -97,10 +98,14 @@ class PackerOf {
     require(!finished_, "Packer::expert: finish() has been called", 1, 0, at);
     if (e < 0 || e >= C.experts) fail("pack: expert out of range: got " + std::to_string(e) + ", want 0 to " + std::to_string(C.experts - 1), at);
     if (!up.data || !down.data || (Layout::has_gate && !gate.data)) fail("pack: expert " + std::to_string(e) + "'s gate, up or down is not set", at);
-    if constexpr (is_float(D) && is_float(C.weights)) {
+    if constexpr (Sink::template holds<config> && Sink::template packs<D, C.weights>) {
+      if constexpr (!is_float(D)) {
+        if constexpr (Layout::has_gate) scales(e, "gate", gate, at);
+        scales(e, "up", up, at), scales(e, "down", down, at);
+      }
       std::size_t const base = layout_.expert_panels + static_cast<std::size_t>(e) * layout_.expert_stride;
-      matrices<typename Layout::ExpertT>(base, Layout::gate_up, gate, up, at);
-      matrix<typename Layout::ExpertT>(base + layout_.expert_down, Layout::down, down, at);
+      sink_.template experts<config>(base, Layout::gate_up, Layout::has_gate ? gate : up, up, at);
+      sink_.template experts<config>(base + layout_.expert_down, Layout::down, down, down, at);
     } else {
       fail(std::string("pack: the ") + Sink::backend + " backend does not pack " + name(D) + " weights into " + name(C.weights) + " yet", at);
     }
@@ -123,7 +128,7 @@ class PackerOf {
  private:
   // Token ids are 32-bit, so no table has more rows, and bytes() cannot overflow.
   static std::int64_t counted(std::int64_t table_rows, Where at) {
-    if constexpr (!is_float(C.weights)) fail(std::string("Packer: the ") + Sink::backend + " backend does not hold " + name(C.weights) + " expert weights yet", at);
+    if constexpr (!Sink::template holds<config>) fail(std::string("Packer: the ") + Sink::backend + " backend does not hold " + Sink::template refusal<config>(), at);
     constexpr std::int64_t most = (std::int64_t{1} << 31) - 1;
     require(table_rows >= 0, "Packer: table_rows must not be negative", table_rows, 0, at);
     require(table_rows <= most, "Packer: table_rows must be below 2^31", table_rows, most, at);
@@ -134,6 +139,20 @@ class PackerOf {
   }
   template <class T, class M> void matrices(std::size_t offset, typename Sink::Shape shape, M const& gate, M const& up, Where at) {
     sink_.template matrices<T>(offset, shape, Layout::has_gate ? gate : up, up, at);
+  }
+  // Quantised weights bring scales that packed weights can hold, and zero points where the config has them.
+  template <class M> static void scales(int e, char const* what, M const& m, Where at) {
+    std::string const matrix = "pack: expert " + std::to_string(e) + "'s " + what;
+    if (!m.scale) fail(matrix + " has no scales", at);
+    if (C.quant.zero_points && !m.zero) fail(matrix + " has no zero points", at);
+    Codes const all = codes<C.quant>(m);
+    for (std::int64_t i = 0; i < all.scales(); ++i) {
+      if (!holds_scale<M::type>(m.scale[i]))
+        fail(matrix + ": scale " + std::to_string(i) + " is " + std::to_string(m.scale[i]) + ", want " +
+             (M::type == DType::mxfp4 ? "a power of two from 2^-127 to 2^127" : "0 or a size from 2^-14 to 65504, which fp16 holds"), at);
+      if (C.quant.zero_points && M::type == DType::int4 && m.zero[i] > 15)
+        fail(matrix + ": zero point " + std::to_string(i) + " is " + std::to_string(m.zero[i]) + ", want at most 15", at);
+    }
   }
   void floats(std::size_t offset, float const* from, std::int64_t n, char const* missing, Where at) {
     require(from != nullptr, missing, 0, 1, at);

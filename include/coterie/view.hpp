@@ -23,6 +23,7 @@ static_assert(std::is_trivially_copyable_v<Rows<bf16, 4>>);
 template <DType D, int Out, int In, bool Mutable = false>
 struct Matrix {
   using value = element_t<D>;
+  static constexpr DType type = D;
   static constexpr int outputs = Out, inputs = In;
   std::conditional_t<Mutable, value*, value const*> data = nullptr;
   std::int64_t out_stride = In, in_stride = 1;
@@ -30,11 +31,23 @@ struct Matrix {
 // Quantised weights: strides count elements; one scale per QuantConfig group of inputs (and group_rows outputs), row-major.
 template <DType D, int Out, int In> requires(bits(D) <= 8)
 struct Matrix<D, Out, In, false> {
+  using value = element_t<D>;
+  static constexpr DType type = D;
   static constexpr int outputs = Out, inputs = In;
   element_t<D> const* data = nullptr;
   std::int64_t out_stride = In, in_stride = 1;
   float const* scale = nullptr;
   std::uint8_t const* zero = nullptr;
+};
+template <DType D, int Out, int In> requires(bits(D) <= 8)
+struct Matrix<D, Out, In, true> {
+  using value = element_t<D>;
+  static constexpr DType type = D;
+  static constexpr int outputs = Out, inputs = In;
+  element_t<D>* data = nullptr;
+  std::int64_t out_stride = In, in_stride = 1;
+  float* scale = nullptr;
+  std::uint8_t* zero = nullptr;
 };
 
 }}

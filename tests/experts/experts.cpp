@@ -155,6 +155,70 @@ template <Config C> void exact() {
       }
   }
 }
+
+// Experts of real numbers on every engine, against the reference.
+template <Config C> void within_bound(cases::Random& random, reference::Weights const& numbers_of, PackedView<C, Host> packed) {
+  using V = element_t<C.dtype>;
+  constexpr std::size_t H = C.hidden;
+  auto x = numbers<V>(random, 40 * H, false);
+  RowList rows = rows_of(random, 5, 40, {20, 0, 1, 37, 16});
+  std::vector<std::vector<reference::Real>> want;
+  for (int e = 0; e < 5; ++e)
+    for (auto r = static_cast<std::size_t>(rows.begin[static_cast<std::size_t>(e)]); r < static_cast<std::size_t>(rows.begin[static_cast<std::size_t>(e) + 1]); ++r) {
+      std::vector<reference::Real> a;
+      for (std::size_t i = 0; i < H; ++i) a.push_back({double{to_float(x[static_cast<std::size_t>(rows.token[r]) * H + i])}, 0});
+      want.push_back(reference::expert(C, numbers_of, e, a));
+    }
+  for (Engine e : {Engine::portable, Engine::avx2, Engine::avx512, Engine::best, Engine::tiles})
+    if (runs(e) && (e != Engine::tiles || Experts<C, Host>::tiled)) {
+      auto const got = run_experts<C>(e, x, 40, rows, packed);
+      double worst = 0;
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        reference::Real const v = want[i / H][i % H];
+        double const difference = std::fabs(double{got[i]} - v.value);
+        worst = std::fmax(worst, std::isnan(difference) ? INFINITY : difference / reference::stored_bound(C.dtype, v));
+      }
+      CAPTURE(static_cast<int>(e));
+      CHECK(worst <= 1);
+      CHECK(worst > 0.001);
+    }
+}
+
+constexpr Config with_quant(Config c, DType d, QuantConfig q) {
+  c.weights = d, c.quant = q;
+  return c;
+}
+// Packed from numbers; what the reference reads are the codes that packing chose.
+template <Config C> void quantised() {
+  INFO(std::string(name(C.weights)));
+  constexpr Config from = with_quant(C, DType::fp32, {});
+  constexpr std::size_t n = std::size_t{C.ffn} * C.hidden;
+  cases::Random random{14};
+  Checkpoint<from> const w{random, false};
+  Host const on{.threads = 2};
+  Packer<C, Host> packer{on};
+  Weights<C> raw{};
+  for (std::size_t e = 0; e < (C.expert.bias ? C.experts : 0); ++e) raw.gate_bias[e] = w.gate_bias[e].data(), raw.up_bias[e] = w.up_bias[e].data(), raw.down_bias[e] = w.down_bias[e].data();
+  packer.router(raw);
+  for (std::size_t e = 0; e < C.experts; ++e) packer.expert(static_cast<int>(e), w.raw.gate[e], w.raw.up[e], w.raw.down[e]);
+  auto const packed = packer.finish();
+  struct Back {
+    std::vector<element_t<C.weights>> data;
+    std::vector<float> scale;
+    std::vector<std::uint8_t> zero;
+  };
+  std::vector<Back> back(3 * C.experts);
+  for (Back& b : back) b.data.resize(n), b.scale.resize(n), b.zero.resize(n);
+  for (std::size_t e = 0; e < C.experts; ++e) {
+    auto const into = [&](std::size_t i, auto matrix) {
+      matrix.data = back[3 * e + i].data.data(), matrix.scale = back[3 * e + i].scale.data(), matrix.zero = back[3 * e + i].zero.data();
+      return matrix;
+    };
+    unpack_expert<C>(on, packed.view(), static_cast<int>(e), into(0, Matrix<C.weights, C.ffn, C.hidden, true>{}), into(1, Matrix<C.weights, C.ffn, C.hidden, true>{}), into(2, Matrix<C.weights, C.hidden, C.ffn, true>{}));
+    raw.gate[e] = into(0, raw.gate[e]), raw.up[e] = into(1, raw.up[e]), raw.down[e] = into(2, raw.down[e]);
+  }
+  within_bound<C>(random, reference::weights(raw), packed.view());
+}
 }
 
 TEST_SUITE("experts") {
@@ -179,28 +243,15 @@ TEST_SUITE("experts") {
     cases::Random random{11};
     Checkpoint<c> const w{random, false};
     auto const packed = pack(Host{.threads = 1}, w.raw);
-    auto x = numbers<bf16>(random, 40 * 70, false);
-    RowList rows = rows_of(random, 5, 40, {20, 0, 1, 37, 16});
-    reference::Weights const numbers_of = reference::weights(w.raw);
-    std::vector<std::vector<reference::Real>> want;
-    for (int e = 0; e < 5; ++e)
-      for (int r = rows.begin[static_cast<std::size_t>(e)]; r < rows.begin[static_cast<std::size_t>(e) + 1]; ++r) {
-        std::vector<reference::Real> a;
-        for (int i = 0; i < 70; ++i) a.push_back({double{to_float(x[static_cast<std::size_t>(rows.token[static_cast<std::size_t>(r)] * 70 + i)])}, 0});
-        want.push_back(reference::expert(c, numbers_of, e, a));
-      }
-    for (Engine e : {Engine::portable, Engine::avx2, Engine::avx512, Engine::best, Engine::tiles})
-      if (runs(e)) {
-        auto const got = run_experts<c>(e, x, 40, rows, packed.view());
-        double worst = 0;
-        for (std::size_t i = 0; i < got.size(); ++i) {
-          reference::Real const v = want[i / 70][i % 70];
-          worst = std::fmax(worst, std::fabs(double{got[i]} - v.value) / reference::stored_bound(DType::bf16, v));
-        }
-        CAPTURE(static_cast<int>(e));
-        CHECK(worst <= 1);
-        CHECK(worst > 0.001);
-      }
+    within_bound<c>(random, reference::weights(w.raw), packed.view());
+  }
+  TEST_CASE("quantised experts stay within the reference's bound") {
+    constexpr Config gpt_oss = with_bias(of(96, 64, Act::oai_mul, DType::bf16, DType::mxfp4)), plain = of(70, 90, Act::silu_mul, DType::bf16, DType::fp8_e4m3);
+    quantised<gpt_oss>();
+    quantised<with_quant(plain, DType::fp8_e4m3, {.group = 128, .group_rows = 128})>();
+    quantised<with_quant(plain, DType::int8, {.group = 32})>();
+    quantised<with_quant(plain, DType::int4, {.group = 32, .zero_points = 1})>();
+    quantised<with_quant(of(64, 96, Act::relu2, DType::fp32, DType::int4), DType::int4, {})>();
   }
   TEST_CASE("a NaN in one row stays in its row") {
     constexpr Config c = of(33, 40, Act::silu_mul, DType::bf16, DType::bf16);

@@ -75,6 +75,12 @@ class PackSink {
   }
 
   std::byte* data() const { return data_; }
+  template <Config C> static constexpr bool holds = is_float(C.weights);
+  template <Config C> static std::string refusal() { return std::string(name(C.weights)) + " expert weights yet"; }
+  template <DType From, DType To> static constexpr bool packs = is_float(From) && is_float(To);
+  template <Config C, class M> void experts(std::size_t offset, RowShape shape, M const& first, M const& second, Where where) {
+    matrices<RowShape::expert_t<C>>(offset, shape, first, second, where);
+  }
   template <class T, class M> void matrices(std::size_t offset, RowShape shape, M const& first, M const& second, Where where) {
     using From = std::remove_pointer_t<decltype(M::data)>;
     auto const a = staged<From>({first.data, first.out_stride, first.in_stride}, M::outputs, M::inputs, 0, where);

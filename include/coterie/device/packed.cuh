@@ -22,6 +22,9 @@ struct RowShape {
   COTERIE_HD constexpr std::int64_t rows() const { return paired ? 2 * round_up(outputs, interleave) : outputs; }
   // A multiple of 128 bytes for every type, so that what follows is aligned for TMA.
   COTERIE_HD constexpr std::int64_t elements() const { return round_up(rows() * pitch(), 64); }
+  template <class T> static constexpr std::size_t bytes(RowShape shape) { return static_cast<std::size_t>(shape.elements()) * sizeof(T); }
+  // Quantised experts are planned with and refused when they are packed.
+  template <Config C> using expert_t = element_t<is_float(C.weights) ? C.weights : C.dtype>;
 };
 
 template <Config C> using PackedLayout = coterie::PackedLayout<C, RowShape>;

@@ -38,7 +38,7 @@ struct Experts<C, Host> {
     arguments.tokens<config>(tokens);
     if (tokens == 0) return;
     if constexpr (!host::computable<config>)
-      fail(std::string("Experts: the host backend does not compute with ") + name(C.weights) + " expert weights yet", at);
+      fail("Experts: the host backend does not compute with " + host::refusal<config>(), at);
     experts_arguments<config>(arguments, x, packed, batch);
     arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
     std::int64_t const routed = batch.begin[E];
@@ -54,11 +54,11 @@ struct Experts<C, Host> {
     if constexpr (tiled)
       if (path == Isa::amx) return run(on, host::TileEngine<host::AmxTiles>{path}, x, packed, batch, out, p);
 #endif
-    run(on, host::VectorEngine{path}, x, packed, batch, out, p);
+    if constexpr (host::computable<config>) run(on, host::VectorEngine{path}, x, packed, batch, out, p);
   }
 
   std::string explain(Host const& on, std::int64_t tokens) const {
-    if constexpr (!host::computable<config>) return std::string("refused: the host backend does not compute with ") + name(C.weights) + " expert weights yet";
+    if constexpr (!host::computable<config>) return "refused: the host backend does not compute with " + host::refusal<config>();
     else return host::explain_ffn<tiled>(on.path(), name(C.weights), rows_bound(C, tokens), Layout::gate_up, Layout::down);
   }
 

@@ -28,8 +28,19 @@ class PackSink {
   }
 
   std::byte* data() const { return data_; }
+  // Which expert weights fit into packed ones.
+  template <Config C> static constexpr bool holds = computable<C>;
+  template <Config C> static std::string refusal() { return host::refusal<C>(); }
+  template <DType From, DType To> static constexpr bool packs = is_float(From) || From == To;
   template <class T, class M> void matrices(std::size_t offset, PanelShape shape, M const& first, M const& second, Where) {
     pack_panels(*on_.pool, at<T>(offset), shape, strided(first), strided(second));
+  }
+  // An expert's matrices, from numbers or from codes.
+  template <Config C, class M> void experts(std::size_t offset, PanelShape shape, M const& first, M const& second, Where at) {
+    using T = PanelShape::expert_t<C>;
+    if constexpr (is_float(C.weights)) matrices<T>(offset, shape, first, second, at);
+    else if constexpr (is_float(M::type)) pack_quantised(*on_.pool, this->at<T>(offset), shape, Quantiser<C.weights, C.quant, typename M::value>{strided(first)}, Quantiser<C.weights, C.quant, typename M::value>{strided(second)});
+    else pack_quantised(*on_.pool, this->at<T>(offset), shape, Copier<C.weights, C.quant>{codes<C.quant>(first)}, Copier<C.weights, C.quant>{codes<C.quant>(second)});
   }
   void floats(std::size_t offset, float const* from, std::int64_t n, Where) { std::memcpy(at<float>(offset), from, static_cast<std::size_t>(n) * sizeof(float)); }
   template <class M> void rows_as_floats(std::size_t offset, M const& m, int rows, Where) {

@@ -1,12 +1,19 @@
 // A packed layer on the host.
 #pragma once
 #include "../packed.hpp"
-#include "panel.hpp"
+#include "quantised.hpp"
 
 namespace coterie { inline namespace v0 { namespace host {
 
-// A type that the host kernels compute with directly.
-template <Config C> inline constexpr bool computable = is_float(C.weights);
+// Weights that the host kernels compute with: all types, scales in groups that no tile of 32 inputs splits.
+template <Config C> constexpr bool computes() {
+  if constexpr (is_float(C.weights)) return true;
+  else return Quantised<C.weights, C.quant>::fits(width(C)) && Quantised<C.weights, C.quant>::fits(C.ffn);
+}
+template <Config C> inline constexpr bool computable = computes<C>();
+template <Config C> std::string refusal() {
+  return std::string(name(C.weights)) + " expert weights in groups of " + std::to_string(C.quant.group) + " (multiples of 32, or whole rows)";
+}
 
 template <Config C> using PackedLayout = coterie::PackedLayout<C, PanelShape>;
 

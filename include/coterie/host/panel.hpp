@@ -17,6 +17,8 @@ inline constexpr int tile_outputs = 16, tile_inputs = 32, tile_elements = tile_o
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 constexpr std::int64_t ceil_div(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
+template <DType D, QuantConfig Q> struct Quantised;       // quantised.hpp: panels of codes
+
 // Sizes of one packed matrix. paired: gate and up interleaved, `outputs` counts the columns of each.
 struct PanelShape {
   static constexpr std::size_t alignment = 64;
@@ -26,6 +28,11 @@ struct PanelShape {
   constexpr std::int64_t panels() const { return ceil_div(outputs, paired ? tile_outputs : panel_outputs); }
   constexpr std::int64_t panel_elements() const { return padded_inputs() * panel_outputs; }
   constexpr std::int64_t elements() const { return panels() * panel_elements(); }
+  template <class T> static constexpr std::size_t bytes(PanelShape shape) {
+    if constexpr (requires { T::panel_bytes(shape); }) return static_cast<std::size_t>(shape.panels() * T::panel_bytes(shape));
+    else return static_cast<std::size_t>(shape.elements()) * sizeof(T);
+  }
+  template <Config C> using expert_t = typename std::conditional_t<is_float(C.weights), element<C.weights>, std::type_identity<Quantised<C.weights, C.quant>>>::type;
 };
 
 // Where input i of output o stands inside a tile.

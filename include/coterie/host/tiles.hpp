@@ -1,7 +1,7 @@
 // The matrix micro-kernel: AMX tiles over the packed panels. The kernel is written against a small tile machine, so that
 // the tests run it on any processor with a software one.
 #pragma once
-#include "multiply.hpp"
+#include "multiply_quantised.hpp"
 
 namespace coterie { inline namespace v0 { namespace host {
 

@@ -6,10 +6,13 @@
 
 namespace coterie { inline namespace v0 { namespace reference {
 
-// One row of a matrix times one vector, plus a bias.
-inline Real product(Numbers const& matrix, std::size_t row, std::vector<Real> const& a, Numbers const* bias = nullptr) {
+// One row of a matrix times one vector, plus a bias. roundoff: relative error of numbers that fp32 does not hold.
+inline Real product(Numbers const& matrix, std::size_t row, std::vector<Real> const& a, Numbers const* bias = nullptr, double roundoff = 0) {
   Sum sum;
-  for (std::size_t i = 0; i < a.size(); ++i) sum.add(a[i], {matrix[row * a.size() + i], 0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    double const w = matrix[row * a.size() + i];
+    sum.add(a[i], {w, roundoff == 0 || !std::isfinite(w) || holds32(w) ? 0 : roundoff * std::fabs(w) + tiny});
+  }
   if (bias && !bias->empty()) sum.add({(*bias)[row], 0});
   return sum.total();
 }
@@ -19,11 +22,11 @@ inline std::vector<Real> expert(Config const& c, Weights const& w, int e, std::v
   auto const i = static_cast<std::size_t>(e);
   std::vector<Real> h, out;
   for (std::size_t f = 0; f < static_cast<std::size_t>(c.ffn); ++f) {
-    Real const g = gated(c.expert.act) ? product(w.gate[i], f, x, c.expert.bias ? &w.gate_bias[i] : nullptr) : Real{};
-    Real const u = product(w.up[i], f, x, c.expert.bias ? &w.up_bias[i] : nullptr);
+    Real const g = gated(c.expert.act) ? product(w.gate[i], f, x, c.expert.bias ? &w.gate_bias[i] : nullptr, w.expert_roundoff) : Real{};
+    Real const u = product(w.up[i], f, x, c.expert.bias ? &w.up_bias[i] : nullptr, w.expert_roundoff);
     h.push_back(to(c.dtype, activate(c.expert, g, u)));
   }
-  for (std::size_t o = 0; o < static_cast<std::size_t>(width(c)); ++o) out.push_back(product(w.down[i], o, h, c.expert.bias ? &w.down_bias[i] : nullptr));
+  for (std::size_t o = 0; o < static_cast<std::size_t>(width(c)); ++o) out.push_back(product(w.down[i], o, h, c.expert.bias ? &w.down_bias[i] : nullptr, w.expert_roundoff));
   return out;
 }
 

@@ -4,7 +4,7 @@
 #include "../dtype.hpp"
 #include "../stages.hpp"
 #include "../weights.hpp"
-#include "real.hpp"
+#include "quant.hpp"
 
 namespace coterie { inline namespace v0 { namespace reference {
 
@@ -19,6 +19,7 @@ struct Weights {
   Numbers shared_gate, shared_up, shared_down, mix, mix_bias;          // [S,H], [S,H], [H,S], [2,H], [2]
   Numbers latent_down, latent_up, latent_norm;                         // [W,H], [H,W], [W]
   double latent_epsilon = 0, router_scale = 1;
+  double expert_roundoff = 0;                                          // of an expert's weight that fp32 does not hold: code * scale is rounded
 };
 
 struct Routing {
@@ -59,16 +60,20 @@ template <DType D, int Out, int In> Numbers numbers(Matrix<D, Out, In> const& m,
 }
 
 template <Config C, DType Stored> Weights weights(coterie::Weights<C, Stored> const& from) {
-  static_assert(is_float(Stored), "coterie::reference: stored weights must be fp32, bf16 or fp16");
-  static_assert(is_float(C.weights), "coterie::reference: expert weights must be fp32, bf16 or fp16");
+  static_assert(is_float(C.weights) ? is_float(Stored) : Stored == C.weights, "coterie::reference: stored expert weights must be numbers, or quantised as the config's are");
   Weights to;
+  auto const expert = [](auto const& m) {
+    if constexpr (is_float(C.weights)) return numbers(m, C.weights);
+    else return dequantised<C.quant>(m);
+  };
+  to.expert_roundoff = is_float(C.weights) ? 0 : unit;
   to.router = numbers(from.router), to.noise = numbers(from.noise);
   to.router_bias = numbers(from.router_bias, 1, logit_columns(C), 0);
   to.select_bias = numbers(from.select_bias, 1, candidates(C), 0);
   to.expert_scale = numbers(from.expert_scale, 1, C.experts, 0);
   for (std::int64_t r = 0; r < from.table.rows; ++r) to.table.insert(to.table.end(), from.table[r], from.table[r] + C.top_k);
   for (std::size_t e = 0; e < static_cast<std::size_t>(C.experts); ++e) {
-    to.gate.push_back(numbers(from.gate[e], C.weights)), to.up.push_back(numbers(from.up[e], C.weights)), to.down.push_back(numbers(from.down[e], C.weights));
+    to.gate.push_back(expert(from.gate[e])), to.up.push_back(expert(from.up[e])), to.down.push_back(expert(from.down[e]));
     if constexpr (C.expert.bias) {
       to.gate_bias.push_back(numbers(from.gate_bias[e], 1, C.ffn, 0)), to.up_bias.push_back(numbers(from.up_bias[e], 1, C.ffn, 0));
       to.down_bias.push_back(numbers(from.down_bias[e], 1, width(C), 0));

@@ -1,0 +1,79 @@
+// The layer in every weight type, on all processors: time, and how near it comes to what the machine allows.
+//   bench_table [--shape qwen3_30b_a3b|mixtral_8x7b|small] [--weights NAME] [--isa portable|AVX2|AVX-512|AMX] [--tokens N] [--seconds S]
+// Each cell: the best call's time, GB/s of the weights it had to read (scales included) with the share of the bandwidth measured
+// in this run, GFLOP/s. "~": even the best call got less than 90 % of its processors.
+#include "promises.hpp"
+
+namespace bench {
+
+struct Options {
+  std::string shape, weights;
+  Isa isa = Isa::best;
+  int tokens = 0;                                  // 0: 1, 4, 16, 64, 512
+  double seconds = 2;                              // per cell
+};
+
+template <Config C> void row(Options const& o, char const* shape, char const* weights) {
+  if ((!o.shape.empty() && o.shape != shape) || (!o.weights.empty() && o.weights != weights)) return;
+  int const threads = host::processors();
+  Limits const& l = limits(threads);
+  std::printf("%-14s %-16s", shape, weights);
+  std::fflush(stdout);
+  auto* const load = workload<C>(true);
+  if (!load) return void(std::printf("  skipped: %.1f GB of memory are needed\n", 1e-9 * Workload<C>::bytes_needed(true)));
+  for (int tokens : {1, 4, 16, 64, 512}) {
+    if (o.tokens && tokens != o.tokens) continue;
+    Case const c{.tokens = tokens, .threads = threads, .isa = o.isa};
+    LayerRun<C> run{*load, c};
+    Samples samples{threads, C.weights};
+    run.sample();                                  // cold pages
+    repeat(samples, run, o.seconds);
+    Sample const b = samples.best();
+    std::printf(" |%c%8.2f ms %5.1f GB/s %3.0f%% %5.0f GF", b.share(threads) < 0.9 ? '~' : ' ', 1e3 * b.wall, 1e-9 * b.work.weight_bytes / b.wall,
+                100 * b.work.weight_bytes / b.wall / l.read.wall, 1e-9 * b.work.flops / b.wall);
+    std::fflush(stdout);
+  }
+  std::printf("\n");
+}
+template <Config C> void rows(Options const& o, char const* shape) {
+  row<with_dtype(C, DType::fp32)>(o, shape, "fp32");
+  row<C>(o, shape, "bf16");
+  row<with_weights(C, DType::int8, {.group = 128})>(o, shape, "int8/128");
+  row<with_weights(C, DType::fp8_e4m3, {.group = 128, .group_rows = 128})>(o, shape, "fp8_e4m3/128x128");
+  row<with_weights(C, DType::int4, {.group = 32})>(o, shape, "int4/32");
+  row<with_weights(C, DType::int4, {.group = 128})>(o, shape, "int4/128");
+  row<with_weights(C, DType::int4, {.group = 128, .zero_points = 1})>(o, shape, "int4/128 zeros");
+  row<with_weights(C, DType::mxfp4)>(o, shape, "mxfp4");
+}
+
+int table(int argc, char** argv) {
+  Options o;
+  for (int i = 1; i < argc; ++i) {
+    std::string const flag = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
+    if (flag == "--shape") o.shape = value;
+    else if (flag == "--weights") o.weights = value;
+    else if (flag == "--tokens") o.tokens = std::atoi(value.c_str());
+    else if (flag == "--seconds") o.seconds = std::atof(value.c_str());
+    else if (flag == "--isa") {
+      for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::amx})
+        if (value == coterie::name(isa)) o.isa = isa;
+      if (o.isa == Isa::best || !host::supports(o.isa)) return std::fprintf(stderr, "bench_table: this processor has no %s\n", value.c_str()), 2;
+    } else return std::fprintf(stderr, "bench_table: unknown option %s\n", flag.c_str()), 2;
+    ++i;
+  }
+  int const threads = host::processors();
+  Limits const& l = limits(threads);
+  Isa const path = o.isa == Isa::best ? host::best() : o.isa;
+  std::printf("%s, %d threads, %s; %s; %s; %s\n", processor().c_str(), threads, coterie::name(path), compiler().c_str(), commit().c_str(), today().c_str());
+  std::printf("measured here: read %.1f GB/s, fp32 FMA %.0f GFLOP/s", 1e-9 * l.read.wall, 1e-9 * l.flops[static_cast<int>(path == Isa::amx ? Isa::avx512 : path)]);
+  if (path == Isa::amx) std::printf(", AMX %.0f GFLOP/s", 1e-9 * l.flops[static_cast<int>(path)]);
+  std::printf("\ntokens %s\n", o.tokens ? std::to_string(o.tokens).c_str() : "1, 4, 16, 64, 512");
+  rows<small>(o, "small");
+  rows<presets::qwen3_30b_a3b>(o, "qwen3_30b_a3b");
+  rows<presets::mixtral_8x7b>(o, "mixtral_8x7b");
+  return 0;
+}
+
+}
+
+int main(int argc, char** argv) { return bench::table(argc, argv); }
