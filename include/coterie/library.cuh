@@ -5,6 +5,7 @@
 #include "cuda.cuh"
 #include "dispatch/cub.cuh"
 #include "experts/cublaslt.cuh"
+#include "experts/cublaslt_grouped.cuh"
 
 namespace coterie { inline namespace v0 {
 

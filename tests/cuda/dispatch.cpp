@@ -297,6 +297,27 @@ TEST_SUITE("cuda dispatch") {
     CHECK(simt::survives_failing_calls(same<of(8, 8)>(make<of(8, 8)>(0, Trace::any, 1))) == "");
   }
 #if defined(COTERIE_SIMT)
+  TEST_CASE("each kernel lets the next one begin beside it") {
+    auto const overlapping = []<Config C>(On<C>, Case const& k) {
+      Memory<C> const at({}, k, slots(C));
+      return cuda_tests::overlapping(2, [&] { at.run({}, k), coterie::check(cudaDeviceSynchronize()); });              // but the router's stand-in, and who is behind it
+    };
+    CHECK(overlapping(On<full>{}, make<full>(257, Trace::any, 1, 100)) == "");
+    CHECK(overlapping(On<of(8, 8)>{}, make<of(8, 8)>(2049, Trace::any, 1)) == "");
+  }
+  TEST_CASE("one launch up to 16,384 pairs, two above") {
+    auto const launches = [](std::int64_t tokens) {
+      Case const k = make<of(8, 2)>(tokens, Trace::any, 1);
+      Memory<of(8, 2)> const at({}, k, 2);
+      simt::clear_calls();
+      at.run({}, k);
+      std::vector<std::string> const calls = simt::calls();
+      CHECK(simt::failure_of([&] { return difference(at.maps(), by_host<of(8, 2)>(k, 2)); }) == "");
+      return std::ranges::count(calls, "cudaLaunchKernelEx") - 1;          // but the router's stand-in
+    };
+    CHECK(launches(8192) == 1);
+    CHECK(launches(8193) == 2);
+  }
   TEST_CASE("on a device without programmatic launches") {
     simt::Config const before = simt::config();
     simt::config().device.major = 8;

@@ -1,6 +1,7 @@
 // Experts, shared experts and the latent width on the GPU, against the definition: whole numbers are exact, real ones within the
 // reference's bounds; nothing is written beside the rows.
 #include <map>
+#include <coterie/device/activate_rows.cuh>
 #include "experts_batch.hpp"
 
 namespace {
@@ -269,6 +270,33 @@ TEST_SUITE("experts") {
       CHECK(simt::survives(18, [&] { return shared.failure(path); }) == "");
       CHECK(simt::survives(18, [&] { return latent.failure(path); }) == "");
     }
+  }
+  TEST_CASE("around the products memory is read and written in full sectors") {
+    if (!simt::checked()) return;
+    using ct::bf16, ct::Where;
+    namespace device = ct::device;
+    constexpr int rows = 24, width = 128;
+    auto const ones = [](std::size_t n) { return std::vector<bf16>(n, ct::from_float<bf16>(1)); };
+    simt::Array<bf16> const from(ones(rows * 2 * width)), to(rows * width);
+    std::vector<std::int32_t> order;
+    for (int r = 0; r < rows; ++r) order.push_back(r * 7 % rows);
+    simt::Array<std::int32_t> const map(order), begin(std::vector<std::int32_t>{0, 9, rows});
+    simt::Array<float> const weight(std::vector<float>(rows, 0.5f));
+    for (bool weighed : {false, true}) {
+      device::StageRows<bf16> const staged{.from = from.data(), .from_stride = 2 * width, .inputs = width, .map = weighed ? map.data() : nullptr, .weight = weighed ? weight.data() : nullptr,
+                                           .rows = weighed ? begin.data() + 2 : nullptr, .most = rows, .to = to.data(), .pitch = width};
+      CHECK(one_line(simt::wasteful_lines([&] { device::stage_rows(ct::Cuda{}, staged, Where::here()); })) == "");
+    }
+    auto const activate = [&]<Act A>() {
+      using Stage = device::FfnStage<bf16, bf16, ct::ExpertConfig{.act = A}>;
+      device::ActivateRows<Stage> const p{.rows = {begin.data(), 0, 2}, .from = from.data(), .pitch = 2 * width, .hidden = {.to = to.data(), .stride = width, .columns = width, .valid = width}};
+      return one_line(simt::wasteful_lines([&] { ct::launch(device::activate_rows_kernel<Stage>, ct::Launch{.grid = 5, .block = 256}, nullptr, Where::here(), p); }));
+    };
+    CHECK(activate.template operator()<Act::relu2>() == "");
+    // Gate and up lie 16 bytes each in one sector: two loads of a thread, and the cache has it for the second.
+    std::string const paired = activate.template operator()<Act::silu_mul>();
+    CHECK_MESSAGE((paired.find("wide.cuh") != std::string::npos || paired.find("activate_rows.cuh") != std::string::npos), paired);
+    CHECK_MESSAGE(paired.find(" write") == std::string::npos, paired);
   }
   TEST_CASE("a runtime call that fails is thrown, and nothing leaks") {
     [[maybe_unused]] constexpr Config c = of(64, 40, Act::silu_mul, DType::bf16);

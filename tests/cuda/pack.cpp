@@ -367,6 +367,22 @@ TEST_CASE("pack: pageable memory is host memory, even where the device could rea
   a.type = cudaMemoryTypeDevice;
   CHECK(device::kind_of(a) == device::MemoryKind::device);
 }
+TEST_CASE("pack: contiguous matrices are read and written in full sectors") {
+  if (!simt::checked()) return;
+  auto const waste = []<class From>(From, int paired) {
+    device::RowShape const shape{.outputs = 40, .inputs = 64, .paired = paired};
+    simt::Array<From> const first(std::vector<From>(40 * 64)), second(std::vector<From>(40 * 64));
+    simt::Array<bf16> const to(static_cast<std::size_t>(shape.elements()));
+    return simt::wasteful_lines([&] {
+      launch(device::pack_kernel<bf16, From>, device::elementwise(shape.elements()), nullptr, Where::here(), to.data(), shape, device::Strided<From const>{first.data(), 64, 1},
+             device::Strided<From const>{second.data(), 64, 1});
+    });
+  };
+  for (int paired : {0, 1}) {
+    CHECK(waste(bf16{}, paired).empty());
+    CHECK(waste(0.f, paired).empty());
+  }
+}
 TEST_CASE("pack: any runtime call may fail, and nothing leaks") {
   for (Home where : everywhere) {
     Checkpoint<every_part, DType::bf16> const checkpoint{3, Strides::gaps};

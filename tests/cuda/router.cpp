@@ -72,7 +72,7 @@ TEST_SUITE("cuda router") {
     CHECK(simt::syncs().size() == 2);
 #endif
   }
-  TEST_CASE("memory accesses: whole sectors") {
+  TEST_CASE("memory accesses: whole sectors, also of the logits on their way in and out") {
     if (simt::checked()) CHECK(simt::wasteful_lines(Same<of(128, 8, {})>({.tokens = 64})).empty());
   }
   TEST_CASE("a failing call of the runtime throws and leaves nothing behind") { CHECK(simt::survives_failing_calls(Same<of(60, 4, {.normalise = Normalise::none})>({.tokens = 64})) == ""); }

@@ -221,6 +221,19 @@ template <ct::Config C> void check(On<C>, Asked const& a, int schedules = 18) {
   CHECK(simt::survives(schedules, Same<C>(a)) == "");
 }
 
+#if defined(COTERIE_SIMT)
+// All kernels of a router, but the one that gives it its inputs and who is behind that: cuda_tests::overlapping.
+template <ct::Config C> std::string overlapping(On<C>, Asked const& a) {
+  ct::Cuda const on{};
+  OnDevice<C> const at(on, RouterCase<C>(a));
+  return overlapping(2, [&] {
+    at.run(on);
+    ct::Router<C, ct::Cuda>{}(on, at.inputs(), at.view(), at.routing(), at.workspace());                 // behind the last kernel of the first
+    ct::check(cudaDeviceSynchronize());
+  });
+}
+#endif
+
 // A config that routes the caller's logits, unless r says what it reads: the experts behind it are as small as can be.
 constexpr ct::Config of(int experts, int top_k, ct::RouterConfig r) {
   r.input = r.input == ct::RouterInput::hidden ? ct::RouterInput::logits : r.input;

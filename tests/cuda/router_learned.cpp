@@ -244,6 +244,10 @@ TEST_SUITE("cuda router") {
     in_place(On<of(8, 2, {.input = RouterInput::given})>{}, 0);
   }
 #if defined(COTERIE_SIMT)
+  TEST_CASE("each kernel lets the next one begin beside it") {
+    CHECK(overlapping(On<everything>{}, {.tokens = 64, .seed = 3, .whole = 1}) == "");
+    CHECK(overlapping(On<jittery>{}, {.tokens = 7, .seed = 3, .whole = 1}) == "");
+  }
   TEST_CASE("on a device without programmatic launches") {
     simt::Config const before = simt::config();
     simt::config().device.major = 8;

@@ -75,6 +75,7 @@ TEST_SUITE("cuda router") {
     in_groups(On<in_bf16(with_capacity(of(5, 2, choice), {.rounding = Rounding::nllb, .factor = 1}))>{});
     check(On<with_capacity(of(60, 1, choice), {.rounding = Rounding::flaxformer, .factor = 0.5f, .minimum = 2})>{}, {.tokens = 64, .sequence = 40}, 3);
   }
+  TEST_CASE("expert choice of more experts than the second dimension of a grid has blocks") { check(On<of(65540, 1, choice)>{}, {.tokens = 1, .logits = 0}, 1); }
   TEST_CASE("a caller's routing, bit for bit") {
     all(On<given>{});
     all(On<of(40, 2, {.input = RouterInput::given, .select = Select::expert_choice, .normalise = Normalise::none})>{});
@@ -97,6 +98,13 @@ TEST_SUITE("cuda router") {
     CHECK(simt::syncs().size() == 6);
 #endif
   }
+#if defined(COTERIE_SIMT)
+  TEST_CASE("each kernel lets the next one begin beside it") {
+    CHECK(overlapping(On<hash>{}, {.tokens = 64}) == "");
+    CHECK(overlapping(On<chosen>{}, {.tokens = 64, .sequence = 20, .logits = 0}) == "");
+    CHECK(overlapping(On<given>{}, {.tokens = 64}) == "");
+  }
+#endif
   TEST_CASE("a failing call of the runtime throws and leaves nothing behind") {
     CHECK(simt::survives_failing_calls(Same<hash>({.tokens = 64})) == "");
     CHECK(simt::survives_failing_calls(Same<chosen>({.tokens = 64})) == "");

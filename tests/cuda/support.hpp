@@ -49,4 +49,22 @@ inline std::vector<ct::Arch> arches() {
   return all;
 }
 
+#if defined(COTERIE_SIMT)
+// Every kernel that f starts, but for so many of them, begins beside the kernel ahead of it, which has let it: empty, or how many did.
+// f ends when the device has done all.
+template <class F> std::string overlapping(std::size_t but, F&& f) {
+  simt::Config const before = simt::config();
+  simt::config().order = simt::Order::first_in;                          // who may start, starts
+  simt::clear_findings(), simt::clear_calls();
+  simt::statistics().overlaps = 0;
+  f();
+  std::size_t launches = 0;
+  for (std::string const& call : simt::calls()) launches += call == "cudaLaunchKernelEx";
+  std::uint64_t const overlaps = simt::statistics().overlaps;
+  simt::config() = before;
+  if (launches < but + 1) return "only " + std::to_string(launches) + " launches";
+  return overlaps == launches - but ? "" : std::to_string(overlaps) + " of " + std::to_string(launches) + " kernels began beside the one ahead, want all but " + std::to_string(but);
+}
+#endif
+
 }

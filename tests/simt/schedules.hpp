@@ -1,5 +1,6 @@
 // Many schedules of one test, every synchronisation left out once, every runtime call made to fail once.
 #pragma once
+#include <coterie/device/launch.cuh>
 #include <exception>
 #include <type_traits>
 #include "simt.hpp"
@@ -74,12 +75,14 @@ template <class F> std::vector<std::string> wasteful_lines(F&& f) {
   return lines;
 }
 
-// Lets each runtime call that f makes fail once. f must throw, and must hold nothing of the runtime afterwards that it did not before.
-// What went wrong first; empty: nothing.
+// Lets each runtime call that f makes fail once, with this code (a call of cuBLASLt with its CUBLAS_STATUS_INTERNAL_ERROR). f must throw
+// CudaError with the code, or the library's error, and must hold nothing of the runtime afterwards that it did not before. What went
+// wrong first; empty: nothing.
 template <class F> std::string survives_failing_calls(F&& f, cudaError_t code = cudaErrorMemoryAllocation) {
   Config const before = config();
   Live const held = live();
   clear_findings();
+  f();                                           // what is asked once in a program's life is known from here on
   clear_calls();
   f();
   std::vector<std::string> const names = calls();
@@ -89,16 +92,21 @@ template <class F> std::string survives_failing_calls(F&& f, cudaError_t code = 
     clear_calls();
     config().fail_call = static_cast<int>(i) + 1;
     config().fail_code = code;
-    bool threw = false;
+    bool threw = false, right = true;
+    std::string said;
     try {
       f();
-    } catch (std::exception const&) {
-      threw = true;
+    } catch (coterie::CudaError const& e) {
+      threw = true, right = e.code == code, said = e.what();
+    } catch (std::exception const& e) {
+      threw = true, said = e.what();
+      right = names[i].starts_with("cublas") && said.find("CUBLAS_STATUS_INTERNAL_ERROR") != std::string::npos;
     }
     config().fail_call = 0;
     std::string const which = "call " + std::to_string(i + 1) + " (" + names[i] + ")";
     bool const release = names[i].find("Free") != std::string::npos || names[i].find("Destroy") != std::string::npos;
     if (!threw && !release) failure = which + " failed, and nothing was thrown";
+    else if (!right) failure = which + " failed, and what was thrown does not say so: " + said;
     else if (live() != held) failure = which + " failed, and something leaked";
     else if (!findings().empty()) failure = which + " failed, and then: " + findings()[0];
     clear_findings();

@@ -138,7 +138,7 @@ struct Combine<C, Host> {
   }
 
   std::string explain(Host const& on, std::int64_t) const {
-    std::string const up = C.expert.latent > 0 ? std::string("; then up to hidden by ") + name(on.path() == Isa::amx ? Isa::avx512 : on.path()) + " on " + name(C.dtype) +
+    std::string const up = C.expert.latent > 0 ? std::string("; then up to hidden by ") + name(host::vector_path(on.path())) + " on " + name(C.dtype) +
                                                  " panels, blocks of " + std::to_string(host::row_block) + " rows x 128 columns" : "";
     return std::string(C.combine == Accumulate::model ? "experts in order, rounded to dtype at every step" : "slots in order, fp32 sums") + ", by token in blocks of " +
            std::to_string(combine::column_chunk) + " columns, " + name(on.path() == Isa::portable ? Isa::portable : Isa::avx2) + up;

@@ -55,6 +55,7 @@ template <class Stage> __global__ void __launch_bounds__(256, 4) activate_rows_k
 }
 // out[r] += bias of its group.
 template <class V> __global__ void __launch_bounds__(256) add_bias_kernel(GroupRows rows, V* out, std::int64_t stride, int columns, float const* bias) {
+  ptx::grid_dependency_launch();                 // launched behind the library's kernels, which are over
   std::int64_t const end = rows.to();
   for (std::int64_t r = rows.from() + blockIdx.x; r < end; r += gridDim.x) {
     std::int64_t const group = rows.group(r);

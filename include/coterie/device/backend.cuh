@@ -40,6 +40,7 @@ struct Properties {
   cudaError_t error = cudaSuccess;
   int id = 0, major = 0, minor = 0, multiprocessors = 0, shared_bytes = 0;
   int hopper = 0;                                // flag: this program holds kernels for sm_90a and the device runs them
+  int programmatic = 0;                          // flag: what the device runs of this program is code for 9.0 or later, which waits for the kernel ahead
 };
 
 inline namespace COTERIE_CUDA_BUILD {
@@ -67,13 +68,15 @@ inline Properties current_properties() {
   ask(p.minor, cudaDevAttrComputeCapabilityMinor);
   ask(p.multiprocessors, cudaDevAttrMultiProcessorCount);
   ask(p.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  if (p.error == cudaSuccess && p.major == 9) {
+  if (p.error == cudaSuccess && p.major >= 8) {
 #if defined(COTERIE_SIMT)
-    p.hopper = 1;
+    p.hopper = p.major == 9 ? 1 : 0;
+    p.programmatic = p.major >= 9 ? 1 : 0;
 #else
-    cudaFuncAttributes attributes{};
+    cudaFuncAttributes attributes{};             // an error here: the program holds nothing for this device
     p.error = cudaFuncGetAttributes(&attributes, reinterpret_cast<void const*>(&features_kernel<feature_bytes>));
-    p.hopper = attributes.sharedSizeBytes >= feature_bytes ? 1 : 0;
+    p.hopper = p.major == 9 && attributes.sharedSizeBytes >= feature_bytes ? 1 : 0;
+    p.programmatic = attributes.ptxVersion >= 90 ? 1 : 0;                // what it was compiled for, also where the driver translates it for a later device
 #endif
   }
   return p;

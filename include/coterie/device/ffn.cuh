@@ -50,6 +50,7 @@ template <class V> struct StageRows {
 };
 template <class V> __global__ void __launch_bounds__(256) stage_rows_kernel(StageRows<V> const p) {
   COTERIE_SYNC("stage_rows: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   std::int64_t const rows = p.rows ? *p.rows : p.most;
   for (std::int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
     V const* const from = p.from + (p.map ? p.map[r] : r) * p.from_stride;
@@ -62,7 +63,7 @@ template <class V> __global__ void __launch_bounds__(256) stage_rows_kernel(Stag
 }
 template <class V> void stage_rows(Cuda const& on, StageRows<V> const& p, Where at) {
   constexpr std::int64_t most = 65536;
-  launch(stage_rows_kernel<V>, {.grid = dim3(static_cast<unsigned>(p.most < most ? p.most : most)), .block = dim3(256), .programmatic = on.device.hopper}, on.stream, at, p);
+  launch(stage_rows_kernel<V>, {.grid = dim3(static_cast<unsigned>(p.most < most ? p.most : most)), .block = dim3(256), .programmatic = on.device.programmatic}, on.stream, at, p);
 }
 
 // Weights of one ffn in every group, and the biases if there are any.

@@ -14,7 +14,10 @@ class CudaError : public Error {
 // Throws CudaError with the runtime's own name and sentence for the code; without exceptions prints it and aborts.
 inline void check(cudaError_t code, Where at = Where::here()) {
   if (code == cudaSuccess) [[likely]] return;
-  std::string const sentence = std::string("CUDA: ") + cudaGetErrorName(code) + ": " + cudaGetErrorString(code);
+  std::string sentence = std::string("CUDA: ") + cudaGetErrorName(code) + ": " + cudaGetErrorString(code);
+  if (code == cudaErrorNoKernelImageForDevice || code == cudaErrorInvalidDeviceFunction)               // which of the two depends on who notices
+    sentence += ": this program holds no code for the device; compile it with nvcc -gencode arch=compute_90a,code=sm_90a for compute capability 9.0, "
+                "arch=compute_80,code=sm_80 for 8.x, and so on for others";
 #if defined(__cpp_exceptions)
   throw CudaError(code, "coterie: " + sentence + " (" + at.file + ":" + std::to_string(at.line) + ")");
 #else
@@ -25,7 +28,9 @@ inline void check(cudaError_t code, Where at = Where::here()) {
 struct Launch {
   dim3 grid, block;
   std::size_t shared = 0;                          // bytes of dynamic shared memory: sizeof of the kernel's struct
-  // 1: may start before the kernel ahead of it ends, up to its grid_dependency_wait(). Only where that waits: Cuda's device.hopper.
+  // 1: may start before the kernel ahead of it ends, up to its grid_dependency_wait(). Only where that waits: Cuda's device.programmatic.
+  // Every kernel of the library waits before it reads or writes anything, and then lets the next one start: one that is launched so
+  // behind them must wait as well.
   int programmatic = 0;
 };
 

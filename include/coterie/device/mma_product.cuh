@@ -8,12 +8,14 @@
 
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
-template <int Rows, int Columns, int WarpRows, int WarpColumns, int Blocks> struct MmaTile {
-  static constexpr int rows = Rows, columns = Columns, warp_rows = WarpRows, warp_columns = WarpColumns, depth = 32, stages = 4, blocks = Blocks;
-  static constexpr int row_warps = Rows / WarpRows, threads = 32 * row_warps * (Columns / WarpColumns), chunks = depth / 8;
-  static constexpr int row_fragments = WarpRows / 16, column_fragments = WarpColumns / 8;
-  static_assert(Rows * chunks % threads == 0 && Columns * chunks % threads == 0 && WarpColumns % 16 == 0);
-  uint4 a[stages][Rows * chunks], b[stages][Columns * chunks];
+// A tile of rows x columns; what a warp computes of it; blocks that share a multiprocessor.
+struct MmaShape { int rows, columns, warp_rows, warp_columns, blocks; };
+template <MmaShape S> struct MmaTile {
+  static constexpr int rows = S.rows, columns = S.columns, warp_rows = S.warp_rows, warp_columns = S.warp_columns, depth = 32, stages = 4, blocks = S.blocks;
+  static constexpr int row_warps = rows / warp_rows, threads = 32 * row_warps * (columns / warp_columns), chunks = depth / 8;
+  static constexpr int row_fragments = warp_rows / 16, column_fragments = warp_columns / 8;
+  static_assert(rows * chunks % threads == 0 && columns * chunks % threads == 0 && warp_columns % 16 == 0);
+  uint4 a[stages][rows * chunks], b[stages][columns * chunks];
 };
 // Where 16-byte chunk c of row r stands.
 COTERIE_HD constexpr int swizzled(int r, int c) { return r * 4 + (c ^ (r / 2 % 4)); }
@@ -38,6 +40,7 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
   int const t = static_cast<int>(threadIdx.x), lane = t % 32, warp = t / 32;
   int const warp_row = warp % T::row_warps * T::warp_rows, warp_column = warp / T::row_warps * T::warp_columns;
   COTERIE_SYNC("mma_product: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   Tile const tile = TileWalk{p.groups, T::rows, column_tiles(p, T::columns)}(blockIdx.x);
   if (tile.group < 0) return;
   std::int64_t const column0 = std::int64_t{tile.column} * T::columns;
@@ -99,7 +102,7 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
         for (int j = 0; j < T::column_fragments; ++j) ptx::mma_m16n8k16<V>(acc[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
     }
   }
-  ptx::cp_async_wait<0>();                       // nothing but empty groups; a block leaves no copy behind
+  // Every copy has landed: the groups that are still under way are empty.
 
 #pragma unroll
   for (int i = 0; i < T::row_fragments; ++i)
@@ -114,11 +117,11 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
 }
 
 template <class T, class P> void mma_product(Cuda const& on, P const& p, Where at) {
-  launch(mma_product_kernel<P, T>, {.grid = tile_grid(p, T::rows, T::columns, at), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.hopper}, on.stream, at, p);
+  launch(mma_product_kernel<P, T>, {.grid = tile_grid(p, T::rows, T::columns, at), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.programmatic}, on.stream, at, p);
 }
 // Few rows a group: a short tile wastes less. (Not yet measured on a GPU.)
-using MmaTall = MmaTile<128, 128, 64, 32, 2>;
-using MmaShort = MmaTile<32, 128, 32, 32, 4>;
+using MmaTall = MmaTile<MmaShape{.rows = 128, .columns = 128, .warp_rows = 64, .warp_columns = 32, .blocks = 2}>;
+using MmaShort = MmaTile<MmaShape{.rows = 32, .columns = 128, .warp_rows = 32, .warp_columns = 32, .blocks = 4}>;
 template <class P> void mma_product(Cuda const& on, P const& p, Where at) {
   if (p.groups.rows <= std::int64_t{48} * p.groups.count) mma_product<MmaShort>(on, p, at);
   else mma_product<MmaTall>(on, p, at);

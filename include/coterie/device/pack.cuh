@@ -23,6 +23,8 @@ COTERIE_DEVICE PackedRow packed_row(RowShape const& shape, std::int64_t r) {
   return {static_cast<int>(r / interleave % 2), r / (2 * interleave) * interleave + r % interleave};
 }
 
+// Neighbouring threads write neighbouring inputs. Where those do not lie side by side in the checkpoint (transposed matrices) each value
+// read costs a sector, most of which the cache must keep for later rows: packing happens once, and is not worth a second kernel.
 template <class To, class From> __global__ void pack_kernel(To* to, RowShape shape, Strided<From const> first, Strided<From const> second) {
   std::int64_t const pitch = shape.pitch(), n = shape.elements(), step = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < n; at += step) {

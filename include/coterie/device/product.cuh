@@ -77,6 +77,7 @@ template <class P> __global__ void __launch_bounds__(PlainTile::threads, 2) plai
   constexpr bool paired = P::Epilogue::paired;
   int const t = static_cast<int>(threadIdx.x), x = t % 16, y = t / 16;
   COTERIE_SYNC("plain_product: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   Tile const tile = TileWalk{p.groups, PlainTile::rows, column_tiles(p, columns)}(blockIdx.x);
   if (tile.group < 0) return;
   std::int64_t const column0 = std::int64_t{tile.column} * columns;
@@ -135,7 +136,7 @@ inline unsigned grid_of(std::int64_t blocks, char const* what, Where at) {
 template <class P> dim3 tile_grid(P const& p, int rows, int columns, Where at) { return dim3(grid_of(p.groups.tiles(rows) * column_tiles(p, columns), "Cuda: too many tiles", at)); }
 
 template <class P> void plain_product(Cuda const& on, P const& p, Where at) {
-  launch(plain_product_kernel<P>, {.grid = tile_grid(p, PlainTile::rows, PlainTile::columns, at), .block = dim3(PlainTile::threads), .shared = sizeof(PlainTile), .programmatic = on.device.hopper},
+  launch(plain_product_kernel<P>, {.grid = tile_grid(p, PlainTile::rows, PlainTile::columns, at), .block = dim3(PlainTile::threads), .shared = sizeof(PlainTile), .programmatic = on.device.programmatic},
          on.stream, at, p);
 }
 

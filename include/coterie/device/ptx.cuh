@@ -104,6 +104,31 @@ template <class T> COTERIE_DEVICE float2 unpack2(std::uint32_t v) {
   return r;
 }
 
+// Two floats as two numbers of 8 bits, rounded to nearest even; what is larger than the largest becomes the largest, a NaN a NaN. sm_89.
+template <class T> COTERIE_DEVICE std::uint16_t pack2_fp8(float low, float high) {
+  static_assert(std::is_same_v<T, fp8_e4m3> || std::is_same_v<T, fp8_e5m2>, "pack2_fp8: T is coterie::fp8_e4m3 or coterie::fp8_e5m2");
+  std::uint16_t v = 0;
+#if __CUDA_ARCH__ >= 890
+  if constexpr (std::is_same_v<T, fp8_e4m3>) asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(v) : "f"(high), "f"(low));
+  else asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(v) : "f"(high), "f"(low));
+#else
+  __trap();
+#endif
+  return v;
+}
+// And back, to two fp16 in one register, exactly. sm_89.
+template <class T> COTERIE_DEVICE std::uint32_t unpack2_fp8(std::uint16_t v) {
+  static_assert(std::is_same_v<T, fp8_e4m3> || std::is_same_v<T, fp8_e5m2>, "unpack2_fp8: T is coterie::fp8_e4m3 or coterie::fp8_e5m2");
+  std::uint32_t r = 0;
+#if __CUDA_ARCH__ >= 890
+  if constexpr (std::is_same_v<T, fp8_e4m3>) asm("cvt.rn.f16x2.e4m3x2 %0, %1;" : "=r"(r) : "h"(v));
+  else asm("cvt.rn.f16x2.e5m2x2 %0, %1;" : "=r"(r) : "h"(v));
+#else
+  __trap();
+#endif
+  return r;
+}
+
 // Barriers 1 to 15 of the block; threads (a multiple of 32) counts those who wait and those who only arrive.
 COTERIE_DEVICE void bar_sync(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 COTERIE_DEVICE void bar_arrive(int id, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }

@@ -100,6 +100,7 @@ template <class P> __global__ void __launch_bounds__(stream_threads, stream_resi
   constexpr bool paired = P::Epilogue::paired;
   int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
   COTERIE_SYNC("stream_product: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   TileWalk walk{p.groups, stream_rows, column_tiles(p, stream_outputs)};
 #pragma unroll 1
   for (std::int64_t number = std::int64_t{blockIdx.x} * (stream_threads / 32) + warp;; number += std::int64_t{gridDim.x} * (stream_threads / 32)) {
@@ -143,7 +144,7 @@ template <class P> bool streams(P const& p) { return wide_rows(p.a, p.a_stride) 
 template <class P> void stream_product(Cuda const& on, P const& p, Where at) {
   std::int64_t const warps = p.groups.tiles(stream_rows) * column_tiles(p, stream_outputs), blocks = ceil_div(warps, stream_threads / 32);
   std::int64_t const most = std::int64_t{on.device.multiprocessors} * (on.device.major < 10 ? stream_blocks<P> : 2);
-  launch(stream_product_kernel<P>, {.grid = dim3(static_cast<unsigned>(blocks < most ? blocks : most)), .block = dim3(stream_threads), .programmatic = on.device.hopper}, on.stream, at, p);
+  launch(stream_product_kernel<P>, {.grid = dim3(static_cast<unsigned>(blocks < most ? blocks : most)), .block = dim3(stream_threads), .programmatic = on.device.programmatic}, on.stream, at, p);
 }
 
 }}}}

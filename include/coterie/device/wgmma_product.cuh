@@ -15,15 +15,19 @@
 
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
-// Rows x Columns, of which each consumer computes blocks of 64 rows.
-template <class V, int Rows, int Columns, int Stages, int Consumers, bool Alternating> struct WgmmaTile {
-  static constexpr int rows = Rows, columns = Columns, stages = Stages, consumers = Consumers, depth = 64, threads = 128 * (1 + Consumers), copies = Rows / 16;
-  static constexpr bool alternating = Alternating;
-  static constexpr int blocks = Rows / 64 / (Alternating ? 1 : Consumers);       // of 64 rows, each consumer's in a tile
+// A tile of rows x columns, of which each consumer computes blocks of 64 rows.
+struct WgmmaShape {
+  int rows, columns, stages, consumers;
+  int alternating = 0;                           // flag: consumers take tiles in turn
+};
+template <class V, WgmmaShape S> struct WgmmaTile {
+  static constexpr int rows = S.rows, columns = S.columns, stages = S.stages, consumers = S.consumers, depth = 64, threads = 128 * (1 + consumers), copies = rows / 16;
+  static constexpr bool alternating = S.alternating;
+  static constexpr int blocks = rows / 64 / (alternating ? 1 : consumers);       // of 64 rows, each consumer's in a tile
   // Registers: 65,536 of a multiprocessor over the block's threads; producers need few.
-  static constexpr int producer_registers = 56, consumer_registers = Consumers == 1 ? 240 : 224;
-  V a[Stages][Rows * depth], b[Stages][Columns * depth];
-  std::uint64_t full[Stages], empty[Stages], turn[2];
+  static constexpr int producer_registers = 56, consumer_registers = consumers == 1 ? 240 : 224;
+  V a[stages][rows * depth], b[stages][columns * depth];
+  std::uint64_t full[stages], empty[stages], turn[2];
 };
 // Where a ring of stages stands; phase is the parity of the barriers' rounds.
 struct Ring {
@@ -48,7 +52,7 @@ template <class P, class T> COTERIE_DEVICE void produce(P const& p, CUtensorMap 
   int behind = -1;                               // the stage whose copies this thread has not yet vouched for
   auto const vouch = [&] {
     COTERIE_SYNC("wgmma_product: copies are seen by wgmma", ptx::fence_proxy_async());
-    ptx::mbarrier_arrive(&s.full[behind]);
+    COTERIE_SYNC("wgmma_product: copies are vouched for", ptx::mbarrier_arrive(&s.full[behind]));
   };
 #pragma unroll 1
   for (std::int64_t number = blockIdx.x;; number += gridDim.x) {
@@ -125,10 +129,10 @@ template <class P, class T> COTERIE_DEVICE void consume(P const& p, T& s, int st
       } else {                                   // products keep a warp together; here a lane could fall two rounds behind
         COTERIE_SYNC("wgmma_product: the warp has seen the stage", __syncwarp());
       }
-      if (lane == 0) ptx::mbarrier_arrive(&s.empty[ring.stage]);
+      if (lane == 0) COTERIE_SYNC("wgmma_product: stage is given back", ptx::mbarrier_arrive(&s.empty[ring.stage]));
       ring.template next<T::stages>();
     }
-    if (T::alternating && lane == 0) ptx::mbarrier_arrive(&s.turn[1 - consumer]);
+    if (T::alternating && lane == 0) COTERIE_SYNC("wgmma_product: the turn is handed over", ptx::mbarrier_arrive(&s.turn[1 - consumer]));
     if (!any) continue;
 #pragma unroll
     for (int m = 0; m < T::blocks; ++m)
@@ -140,7 +144,8 @@ template <class P, class T> COTERIE_DEVICE void consume(P const& p, T& s, int st
         for (int j = 0; j < T::columns / 8; j += P::Epilogue::paired ? 2 : 1)
           store_block(p.epilogue, tile.group, row, tile.column * T::columns + j * 8, &acc[m][4 * j + upper * 2], &acc[m][4 * (j + P::Epilogue::paired) + upper * 2]);
       }
-    __syncwarp();                                // rows ended a warp's lanes apart, and products want them together
+    // Rows ended a warp's lanes apart, and products want them together. No name: the emulator gathers the lanes at a product by itself.
+    __syncwarp();
   }
 }
 
@@ -159,6 +164,7 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, 1) wgm
   }
   COTERIE_SYNC("wgmma_product: mbarriers initialised", __syncthreads());
   COTERIE_SYNC("wgmma_product: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   int const warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x / 128), 0);
   if (warpgroup == 0) produce(p, weights, s, steps);
   else consume(p, s, steps);
@@ -172,11 +178,11 @@ template <class T, class P> void wgmma_product(Cuda const& on, P const& p, Where
   CUtensorMap const weights = weights_map(p.b, p.b_pitch, p.b_rows, p.b_group, p.groups.first + p.groups.count, T::columns, at);
   dim3 const tiles = tile_grid(p, T::rows, T::columns, at);
   auto const most = static_cast<unsigned>(on.device.multiprocessors);
-  launch(wgmma_product_kernel<P, T>, {.grid = dim3(tiles.x < most ? tiles.x : most), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.hopper}, on.stream, at, p, weights);
+  launch(wgmma_product_kernel<P, T>, {.grid = dim3(tiles.x < most ? tiles.x : most), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.programmatic}, on.stream, at, p, weights);
 }
-template <class V> using WgmmaTall = WgmmaTile<V, 128, 256, 4, 2, false>;
-template <class V> using WgmmaAlternating = WgmmaTile<V, 128, 128, 6, 2, true>;
-template <class V> using WgmmaShort = WgmmaTile<V, 64, 256, 5, 1, false>;
+template <class V> using WgmmaTall = WgmmaTile<V, WgmmaShape{.rows = 128, .columns = 256, .stages = 4, .consumers = 2}>;
+template <class V> using WgmmaAlternating = WgmmaTile<V, WgmmaShape{.rows = 128, .columns = 128, .stages = 6, .consumers = 2, .alternating = 1}>;
+template <class V> using WgmmaShort = WgmmaTile<V, WgmmaShape{.rows = 64, .columns = 256, .stages = 5, .consumers = 1}>;
 // Few rows a group: a tile of 64 wastes less. Few inputs: stores take a large part of the time. (Not yet measured on a GPU.)
 inline constexpr std::int64_t wgmma_short_rows = 96, wgmma_few_inputs = 1024;
 template <class P> void wgmma_product(Cuda const& on, P const& p, Where at) {

@@ -8,14 +8,18 @@ template <class V> inline constexpr int wide_of = 16 / sizeof(V);
 
 template <class V, int Wide> struct Wides { V v[Wide]; };
 
-template <int Wide, class V> COTERIE_DEVICE void load_wide(V const* from, float (&to)[Wide]) {
+// As they are stored: what is to be under way together is loaded so, and becomes floats where it is used.
+template <int Wide, class V> COTERIE_DEVICE Wides<V, Wide> load_stored(V const* from) {
   if constexpr (Wide == 1) {
-    to[0] = to_float(*from);
+    return {{*from}};
   } else {
     static_assert(Wide == wide_of<V>);
-    auto const all = bit_cast<Wides<V, Wide>>(ptx::load16(from));
-    for (int i = 0; i < Wide; ++i) to[i] = to_float(all.v[i]);
+    return bit_cast<Wides<V, Wide>>(ptx::load16(from));
   }
+}
+template <int Wide, class V> COTERIE_DEVICE void load_wide(V const* from, float (&to)[Wide]) {
+  auto const all = load_stored<Wide>(from);
+  for (int i = 0; i < Wide; ++i) to[i] = to_float(all.v[i]);
 }
 template <int Wide, class V> COTERIE_DEVICE void store_wide(V* to, float const (&from)[Wide]) {
   if constexpr (Wide == 1) {

@@ -16,6 +16,7 @@ template <class Stage> __global__ void __launch_bounds__(256) pair_keys_kernel(S
   constexpr int S = slots(Stage::config);
   std::int64_t const i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   COTERIE_SYNC("pair_keys: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   if (i >= w.expert.rows * S) return;
   int const e = expert_of<Stage::config>(w, i);
   key[i] = static_cast<typename Stage::Key>(e < 0 ? Stage::config.experts : e);
@@ -25,6 +26,7 @@ template <class Stage> __global__ void __launch_bounds__(256) pair_keys_kernel(S
 template <class Stage> __global__ void __launch_bounds__(256) sorted_maps_kernel(SortWork<Stage::config> const w, typename Stage::Key const* key, std::int32_t const* pair) {
   constexpr int E = Stage::config.experts, S = slots(Stage::config);
   std::int64_t const n = w.expert.rows * S, at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  ptx::grid_dependency_launch();                 // launched behind CUB's kernels, which are over
   if (at > n) return;
   int const mine = at < n ? static_cast<int>(key[at]) : E, before = at > 0 ? static_cast<int>(key[at - 1]) : -1;
   for (int e = before + 1; e <= mine; ++e) w.batch.begin[e] = at < w.rows ? static_cast<std::int32_t>(at) : w.rows;
@@ -72,7 +74,7 @@ struct CubDispatch {
     Pieces p = carve(arena, on, n, at);
     if constexpr (Own::drops) Own::mark(on, in, routing, batch, {.block_count = nullptr, .order = p.order}, at);
     device::SortWork<config> const work{.expert = routing.expert, .weight = routing.weight, .batch = batch, .block_count = nullptr, .rows = static_cast<std::int32_t>(rows_bound(C, n))};
-    Launch const pairs{.grid = dim3(static_cast<unsigned>(device::ceil_div(n * S, 256))), .block = dim3(256), .programmatic = on.device.hopper};
+    Launch const pairs{.grid = dim3(static_cast<unsigned>(device::ceil_div(n * S, 256))), .block = dim3(256), .programmatic = on.device.programmatic};
     Launch const ends{.grid = dim3(static_cast<unsigned>(device::ceil_div(n * S + 1, 256))), .block = dim3(256)};              // CUB's kernels let nobody begin early
     launch(device::pair_keys_kernel<CubDispatch>, pairs, on.stream, at, work, p.key[0], p.pair[0]);
     cub::DoubleBuffer<Key> key(p.key[0], p.key[1]);

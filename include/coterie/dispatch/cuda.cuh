@@ -22,6 +22,7 @@ template <class Stage> __global__ void __launch_bounds__(256) rank_kernel(MarkWo
   std::int64_t const n = w.expert.rows, begin = std::int64_t{blockIdx.x} * 256, t = begin + threadIdx.x, last = (begin + 256 < n ? begin + 256 : n) - 1;
   auto const group_end = [&](std::int64_t i) { return i / w.group * w.group + w.group < n ? i / w.group * w.group + w.group : n; };
   COTERIE_SYNC("rank: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   auto const key = [&](std::int64_t i) {
     float score;
     if constexpr (Stage::config.capacity.order == Order::probability) score = w.weight[i][0];
@@ -47,6 +48,7 @@ template <class Stage> __global__ void __launch_bounds__(Stage::threads, 1) mark
   constexpr int E = c.experts, S = slots(c), warps = Stage::warps;
   int const warp = static_cast<int>(threadIdx.x / 32);
   COTERIE_SYNC("mark: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   std::int64_t const n = w.expert.rows, first = blockIdx.x * w.group, size = n - first < w.group ? n - first : w.group;
   std::int64_t const places = size < w.group ? w.last_places : w.places;
   auto const token = [&](std::int64_t i) { return w.order ? std::int64_t{w.order[first + i % size]} : first + i % size; };
@@ -74,6 +76,7 @@ template <class Stage> __global__ void __launch_bounds__(Stage::threads, 1) mark
 template <class Stage> __global__ void __launch_bounds__(256) renormalise_kernel(MarkWork<Stage::config> const w) {
   std::int64_t const t = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   COTERIE_SYNC("renormalise: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   if (t < w.expert.rows) route::renormalise<Stage::config>(w.weight[t], w.slot[t]);
 }
 
@@ -118,7 +121,7 @@ struct Dispatch<C, Cuda> {
     std::int64_t const grid = blocks(n * S);
     device::SortWork<config> const work{.expert = routing.expert, .weight = routing.weight, .batch = batch, .block_count = grid > 1 ? p.block_count : nullptr,
                                         .rows = static_cast<std::int32_t>(rows_bound(C, n))};
-    Launch const how{.grid = dim3(static_cast<unsigned>(grid)), .block = dim3(threads), .shared = sizeof(SortMemory), .programmatic = on.device.hopper};
+    Launch const how{.grid = dim3(static_cast<unsigned>(grid)), .block = dim3(threads), .shared = sizeof(SortMemory), .programmatic = on.device.programmatic};
     if (grid > 1) launch(device::sort_count_kernel<Dispatch>, how, on.stream, at, work);
     launch(device::sort_kernel<Dispatch>, how, on.stream, at, work);
   }
@@ -148,9 +151,9 @@ struct Dispatch<C, Cuda> {
     std::int64_t const n = routing.expert.rows, group = group_tokens(n, in.sequence), groups = device::ceil_div(n, group), last = n - (groups - 1) * group;
     device::MarkWork<config> const work{.expert = routing.expert, .weight = routing.weight, .slot = batch.slot, .order = p.order, .group = group,
                                         .places = capacity(C, group), .last_places = capacity(C, last), .seed = in.seed};
-    Launch const by_token{.grid = dim3(static_cast<unsigned>(device::ceil_div(n, 256))), .block = dim3(256), .programmatic = on.device.hopper};
+    Launch const by_token{.grid = dim3(static_cast<unsigned>(device::ceil_div(n, 256))), .block = dim3(256), .programmatic = on.device.programmatic};
     if constexpr (C.capacity.order != Order::sequence) launch(device::rank_kernel<Dispatch>, by_token, on.stream, at, work);
-    launch(device::mark_kernel<Dispatch>, {.grid = dim3(static_cast<unsigned>(groups)), .block = dim3(threads), .shared = sizeof(SortMemory), .programmatic = on.device.hopper}, on.stream, at, work);
+    launch(device::mark_kernel<Dispatch>, {.grid = dim3(static_cast<unsigned>(groups)), .block = dim3(threads), .shared = sizeof(SortMemory), .programmatic = on.device.programmatic}, on.stream, at, work);
     if constexpr (route::Program<config>::deferred) launch(device::renormalise_kernel<Dispatch>, by_token, on.stream, at, work);
   }
 };

@@ -95,6 +95,7 @@ template <class Stage> __global__ void __launch_bounds__(Stage::threads) sort_co
   typename Stage::SortMemory& s = ptx::dynamic_shared<typename Stage::SortMemory>();
   constexpr int E = Stage::config.experts, S = slots(Stage::config);
   COTERIE_SYNC("sort_count: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   for (int e = static_cast<int>(threadIdx.x); e < E; e += Stage::threads) s.count[0][e] = 0;
   COTERIE_SYNC("sort_count: counters are zero", __syncthreads());
   Run const block = part_of(w.expert.rows * S, gridDim.x, blockIdx.x);
@@ -110,6 +111,7 @@ template <class Stage> __global__ void __launch_bounds__(Stage::threads) sort_ke
   constexpr int E = Stage::config.experts, S = slots(Stage::config), warps = Stage::warps, threads = Stage::threads;
   int const warp = static_cast<int>(threadIdx.x / 32);
   COTERIE_SYNC("sort: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   for (int i = static_cast<int>(threadIdx.x); i < warps * E; i += threads) s.count[i / E][i % E] = 0;
   COTERIE_SYNC("sort: counters are zero", __syncthreads());
   Run const block = part_of(w.expert.rows * S, gridDim.x, blockIdx.x);

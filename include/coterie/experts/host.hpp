@@ -15,8 +15,8 @@ struct Experts<C, Host> {
   using V = element_t<C.dtype>;
   using Layout = host::PackedLayout<config>;
   static constexpr bool weigh_input = C.router.place == Place::input;
-  // What AMX multiplies.
-  static constexpr bool tiled = C.dtype == DType::bf16 && C.weights == DType::bf16;
+  static constexpr bool tiled = host::ffn_path(Isa::amx, C.dtype, C.weights) == Isa::amx;
+  static constexpr bool dotted = host::ffn_path(Isa::avx512_bf16, C.dtype, C.weights) == Isa::avx512_bf16 && host::computable<config>;
 
   struct Pieces {
     float* a;                                    // [T,padded W]; gathered: [R,padded W]
@@ -53,13 +53,15 @@ struct Experts<C, Host> {
 #if defined(__x86_64__)
     if constexpr (tiled)
       if (path == Isa::amx) return run(on, host::TileEngine<host::AmxTiles>{path}, x, packed, batch, out, p);
+    if constexpr (dotted)
+      if (path == Isa::avx512_bf16) return run(on, host::DotEngine{path}, x, packed, batch, out, p);
 #endif
     if constexpr (host::computable<config>) run(on, host::VectorEngine{path}, x, packed, batch, out, p);
   }
 
   std::string explain(Host const& on, std::int64_t tokens) const {
     if constexpr (!host::computable<config>) return "refused: the host backend does not compute with " + host::refusal<config>();
-    else return host::explain_ffn<tiled>(on.path(), name(C.weights), rows_bound(C, tokens), Layout::gate_up, Layout::down);
+    else return host::explain_ffn(host::ffn_path(on.path(), C.dtype, C.weights), name(C.weights), rows_bound(C, tokens), Layout::gate_up, Layout::down);
   }
 
   // On an engine of the caller's choice; p is carved from scratch.
@@ -95,7 +97,7 @@ struct Experts<C, Host> {
   }
 
   static Pieces carve(Arena& arena, std::int64_t tokens) {
-    std::int64_t const rows = rows_bound(C, tokens), by_token = weigh_input ? rows : tokens, by_row = tiled ? (rows + 1) / 2 : 0;
+    std::int64_t const rows = rows_bound(C, tokens), by_token = weigh_input ? rows : tokens, by_row = tiled || dotted ? (rows + 1) / 2 : 0;
     Pieces p{};
     p.a = arena.take<float>((by_token > by_row ? by_token : by_row) * Layout::gate_up.padded_inputs());
     p.h = arena.take<float>(rows * Layout::down.padded_inputs());

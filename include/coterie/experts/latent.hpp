@@ -20,7 +20,7 @@ struct Latent<C, Host> {
   }
 
   std::string explain(Host const& on, std::int64_t tokens) const {
-    return std::string(name(on.path() == Isa::amx ? Isa::avx512 : on.path())) + " on " + name(C.dtype) + " panels, fp32 sums; one pass over " + std::to_string(Layout::latent_down.panels()) +
+    return std::string(name(host::vector_path(on.path()))) + " on " + name(C.dtype) + " panels, fp32 sums; one pass over " + std::to_string(Layout::latent_down.panels()) +
            " panels; blocks of " + std::to_string(host::row_block) + " rows x 128 columns for " + std::to_string(tokens) + " rows";
   }
 

@@ -42,8 +42,10 @@ struct Shared<C, Host> {
       Arena arena{scratch};
       Pieces const p = carve(arena, tokens);
 #if defined(__x86_64__)
-      if constexpr (tiled)
+      if constexpr (tiled) {
         if (path == Isa::amx) return run(on, host::TileEngine<host::AmxTiles>{path}, in, packed, routing, shared, p);
+        if (path == Isa::avx512_bf16) return run(on, host::DotEngine{path}, in, packed, routing, shared, p);
+      }
 #endif
       run(on, host::VectorEngine{path}, in, packed, routing, shared, p);
     } else {
@@ -82,7 +84,7 @@ struct Shared<C, Host> {
 
   std::string explain(Host const& on, std::int64_t tokens) const {
     if constexpr (C.shared.ffn == 0) return "none";
-    else return host::explain_ffn<tiled>(on.path(), name(C.shared.weights), tokens, Layout::shared_gate_up, Layout::shared_down);
+    else return host::explain_ffn(host::ffn_path(on.path(), C.dtype, C.shared.weights), name(C.shared.weights), tokens, Layout::shared_gate_up, Layout::shared_down);
   }
 
   static Pieces carve(Arena& arena, std::int64_t tokens) {

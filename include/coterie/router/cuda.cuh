@@ -58,12 +58,14 @@ struct Router<C, Cuda> {
                                            .expert_scale = weights.floats(l.expert_scale), .table = weights.template at<std::int32_t>(l.table), .z = p.z, .noise = p.noise,
                                            .c = p.c, .heap = p.heap, .ids = p.ids};
       if constexpr (by_warp) {
-        launch(device::route_warp_kernel<Router>, {.grid = dim3(device::grid_of(device::ceil_div(n, 4), "Router: too many tokens", at)), .block = dim3(128), .programmatic = on.device.hopper}, on.stream, at, work);
+        launch(device::route_warp_kernel<Router>, {.grid = dim3(device::grid_of(device::ceil_div(n, 4), "Router: too many tokens", at)), .block = dim3(128), .programmatic = on.device.programmatic}, on.stream, at, work);
       } else {
-        launch(device::route_thread_kernel<Router>, {.grid = dim3(device::grid_of(device::ceil_div(n, 64), "Router: too many tokens", at)), .block = dim3(64), .programmatic = on.device.hopper}, on.stream, at, work);
+        launch(device::route_thread_kernel<Router>, {.grid = dim3(device::grid_of(device::ceil_div(n, 64), "Router: too many tokens", at)), .block = dim3(64), .programmatic = on.device.programmatic}, on.stream, at, work);
         if constexpr (C.router.select == Select::expert_choice) {
           std::int64_t const group = group_tokens(n, in.sequence), groups = device::ceil_div(n, group), last = n - (groups - 1) * group;
-          launch(device::choose_kernel<Router>, {.grid = dim3(static_cast<unsigned>(groups), C.experts), .block = dim3(256), .shared = sizeof(device::ChoiceShared), .programmatic = on.device.hopper},
+          auto const threads = static_cast<unsigned>(group < 256 ? device::round_up(group, 32) : 256);
+          launch(device::choose_kernel<Router>, {.grid = dim3(device::grid_of(groups * C.experts, "Router: too many groups of tokens, times experts", at)), .block = dim3(threads),
+                                                 .shared = sizeof(device::ChoiceShared), .programmatic = on.device.programmatic},
                  on.stream, at, work, group, capacity(C, group), capacity(C, last));
         }
       }

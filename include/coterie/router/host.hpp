@@ -102,7 +102,7 @@ struct Router<C, Host> {
 
   std::string explain(Host const& on, std::int64_t tokens) const {
     if constexpr (C.router.input == RouterInput::given) return "the caller's own Routing";
-    std::string const logits = Layout::has_router ? std::string("logits by ") + name(on.path() == Isa::amx ? Isa::avx512 : on.path()) + " on " + name(C.router.weights) + " panels, fp32 sums, blocks of " + std::to_string(host::row_block) + " rows x 128 columns"
+    std::string const logits = Layout::has_router ? std::string("logits by ") + name(host::vector_path(on.path())) + " on " + name(C.router.weights) + " panels, fp32 sums, blocks of " + std::to_string(host::row_block) + " rows x 128 columns"
                                                   : std::string(C.router.input == RouterInput::logits ? "the caller's logits" : "no logits");
     return logits + "; then token by token, " + name(on.path() == Isa::portable ? Isa::portable : Isa::avx2) + ": top " + std::to_string(C.top_k) + " of " + std::to_string(candidates(C)) + " for " + std::to_string(tokens) + " tokens";
   }
@@ -169,8 +169,7 @@ struct Router<C, Host> {
         for (std::int64_t t = first; t < last; ++t) {
           host::widen_row(x[t], H, padded, p.a + t * padded);
           if (C.router.noise == Noise::jitter && in.seed)
-            for (int h = 0; h < H; ++h)
-              p.a[t * padded + h] *= 1 + C.router.noise_size * (2 * random::uniform(in.seed, random::Stream::jitter, static_cast<std::uint64_t>(t), static_cast<std::uint32_t>(h)) - 1);
+            for (int h = 0; h < H; ++h) p.a[t * padded + h] = random::jittered(p.a[t * padded + h], C.router.noise_size, in.seed, t, h);
         }
       });
       auto const multiply = [&](std::size_t panels, float const* add, float* z) {

@@ -47,6 +47,7 @@ template <class Stage> __global__ void __launch_bounds__(128) route_warp_kernel(
   std::int64_t const t = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
   int const lane = Warp::lane();
   COTERIE_SYNC("route_warp: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   if (t >= w.in.x.rows) return;
   float z[Warp::P];
   for (int j = 0; j < Warp::P; ++j) z[j] = Warp::index(j) < Warp::N ? w.z[t * Warp::N + Warp::index(j)] : 0.f;
@@ -61,6 +62,7 @@ template <class Stage> __global__ void __launch_bounds__(64) route_thread_kernel
   constexpr int N = logit_columns(c);
   std::int64_t const t = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   COTERIE_SYNC("route_thread: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   if (t >= w.in.x.rows) return;
   route::Token<c> token = token_of<c>(w, t);
   if constexpr (c.router.select == Select::table) {
@@ -76,15 +78,17 @@ template <class Stage> __global__ void __launch_bounds__(64) route_thread_kernel
   }
 }
 
-// Expert choice: a block per expert and group finds the key of the last token that has a place, bit by bit; who is not below
-// it is chosen.
+// Expert choice: a block per group and expert finds the key of the last token that has a place, bit by bit; who is not below it is
+// chosen. The grid has one dimension, since the others end at 65,535. Threads read and write down a column, a sector for each value: the
+// blocks of the other experts use the rest of it from the cache, and a transposed copy would cost a pass of its own over [T,E].
 struct ChoiceShared { int count[32]; };
 template <class Stage> __global__ void __launch_bounds__(256) choose_kernel(RouteWork<Stage::config> const w, std::int64_t group, std::int64_t places, std::int64_t last_places) {
   constexpr Config c = Stage::config;
   ChoiceShared& s = ptx::dynamic_shared<ChoiceShared>();
-  int const e = static_cast<int>(blockIdx.y), warp = static_cast<int>(threadIdx.x / 32), warps = static_cast<int>(blockDim.x / 32);
+  int const e = static_cast<int>(blockIdx.x % c.experts), warp = static_cast<int>(threadIdx.x / 32), warps = static_cast<int>(blockDim.x / 32);
   COTERIE_SYNC("choose: the kernel ahead", ptx::grid_dependency_wait());
-  std::int64_t const n = w.in.x.rows, first = blockIdx.x * group, size = n - first < group ? n - first : group, wanted = size < group ? last_places : places;
+  ptx::grid_dependency_launch();
+  std::int64_t const n = w.in.x.rows, first = blockIdx.x / c.experts * group, size = n - first < group ? n - first : group, wanted = size < group ? last_places : places;
   auto const score = [&](std::int64_t i) { return w.z[(first + i) * logit_columns(c) + e]; };
   std::uint64_t bar = 0;                         // no key that `wanted` tokens reach is larger
   std::int64_t reached = size;                   // so many are not below it
@@ -117,21 +121,24 @@ template <class Stage> __global__ void __launch_bounds__(256) jitter_kernel(Rows
   constexpr Config c = Stage::config;
   std::int64_t const n = x.rows * c.hidden, step = std::int64_t{gridDim.x} * blockDim.x;
   COTERIE_SYNC("jitter: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   for (std::int64_t at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < n; at += step) {
     std::int64_t const t = at / c.hidden;
-    auto const h = static_cast<std::uint32_t>(at % c.hidden);
-    to[at] = to_float(x[t][h]) * (1 + c.router.noise_size * (2 * random::uniform(seed, random::Stream::jitter, static_cast<std::uint64_t>(t), h) - 1));
+    int const h = static_cast<int>(at % c.hidden);
+    to[at] = random::jittered(to_float(x[t][h]), c.router.noise_size, seed, t, h);
   }
 }
 // The caller's logits, with the router's bias; and copies of logits for the caller.
 template <int N> __global__ void __launch_bounds__(256) logits_kernel(Rows<float const, N> from, float const* bias, Rows<float, N> to) {
   std::int64_t const n = from.rows * N, step = std::int64_t{gridDim.x} * blockDim.x;
   COTERIE_SYNC("logits: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   for (std::int64_t at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < n; at += step) to[at / N][at % N] = from[at / N][at % N] + (bias ? bias[at % N] : 0.f);
 }
 template <int S> __global__ void __launch_bounds__(256) given_kernel(Rows<std::int32_t const, S> expert, Rows<float const, S> weight, Rows<std::int32_t, S> to, Rows<float, S> to_weight) {
   std::int64_t const n = expert.rows * S, step = std::int64_t{gridDim.x} * blockDim.x;
   COTERIE_SYNC("given: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
   for (std::int64_t at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < n; at += step) {
     to[at / S][at % S] = expert[at / S][at % S];
     to_weight[at / S][at % S] = weight[at / S][at % S];
@@ -140,7 +147,7 @@ template <int S> __global__ void __launch_bounds__(256) given_kernel(Rows<std::i
 // So many values in a grid that no device finds too large.
 inline Launch strided(Cuda const& on, std::int64_t n) {
   std::int64_t const blocks = ceil_div(n, 256);
-  return {.grid = dim3(static_cast<unsigned>(blocks < 1 ? 1 : blocks < 8192 ? blocks : 8192)), .block = dim3(256), .programmatic = on.device.hopper};
+  return {.grid = dim3(static_cast<unsigned>(blocks < 1 ? 1 : blocks < 8192 ? blocks : 8192)), .block = dim3(256), .programmatic = on.device.programmatic};
 }
 
 }}}}

@@ -110,7 +110,7 @@ template <Config C> struct Program {
   // What happens to every logit before scores are made of them.
   [[gnu::always_inline]] COTERIE_HD static inline void prepare(float* z, Token<C> const& t) {
     if constexpr (R.soft_cap > 0)
-      for (int e = 0; e < N; ++e) z[e] = step(math::tanh(z[e] / R.soft_cap) * R.soft_cap);
+      for (int e = 0; e < N; ++e) z[e] = step(math::times(math::tanh(z[e] / R.soft_cap), R.soft_cap));
     if constexpr (R.noise == Noise::softplus)
       if (t.seed)
         for (int e = 0; e < E; ++e)

@@ -22,7 +22,7 @@ COTERIE_HD inline std::uint32_t word(std::uint64_t seed, Stream stream, std::uin
 }
 // In (0, 1): the odd multiples of 2^-24, so that no logarithm meets 0.
 COTERIE_HD inline float uniform(std::uint64_t seed, Stream stream, std::uint64_t token, std::uint32_t index) {
-  return static_cast<float>(word(seed, stream, token, index) >> 9) * 0x1p-23f + 0x1p-24f;         // exact
+  return math::fma(static_cast<float>(word(seed, stream, token, index) >> 9), 0x1p-23f, 0x1p-24f);         // exact
 }
 [[gnu::always_inline]] COTERIE_HD inline float gaussian(std::uint64_t seed, Stream stream, std::uint64_t token, std::uint32_t index) {
   float const u = uniform(seed, stream, token, 2 * index), v = uniform(seed, stream, token, 2 * index + 1);
@@ -30,6 +30,11 @@ COTERIE_HD inline float uniform(std::uint64_t seed, Stream stream, std::uint64_t
 }
 [[gnu::always_inline]] COTERIE_HD inline float gumbel(std::uint64_t seed, Stream stream, std::uint64_t token, std::uint32_t index) {
   return -math::log(-math::log(uniform(seed, stream, token, index)));
+}
+// x times 1 + U(-size, size): what a router with Noise::jitter sees of x.
+COTERIE_HD inline float jittered(float x, float size, std::uint64_t seed, std::int64_t token, int column) {
+  float const u = uniform(seed, Stream::jitter, static_cast<std::uint64_t>(token), static_cast<std::uint32_t>(column));
+  return x * math::fma(size, math::fma(2.f, u, -1.f), 1.f);
 }
 
 }}}

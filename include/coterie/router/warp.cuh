@@ -109,7 +109,7 @@ template <Config C> struct WarpProgram {
     auto const token = static_cast<std::uint64_t>(t.index);
     bool const noisy = t.seed != 0;
     if constexpr (R.soft_cap > 0)
-      for (int j = 0; j < P; ++j) z[j] = One::step(math::tanh(z[j] / R.soft_cap) * R.soft_cap);
+      for (int j = 0; j < P; ++j) z[j] = One::step(math::times(math::tanh(z[j] / R.soft_cap), R.soft_cap));
     if constexpr (R.noise == Noise::softplus)
       if (noisy)
         for (int j = 0; j < P; ++j)
