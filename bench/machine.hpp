@@ -73,6 +73,17 @@ inline void fma_portable(std::int64_t steps) { fma<4, 12>(steps, 0.5f); }
 [[gnu::target("avx512f,fma")]] inline void read_avx512(std::byte const* from, std::size_t bytes) { read<8>(from, bytes); }
 [[gnu::target("avx512f,fma")]] inline void fma_avx512(std::int64_t steps) { fma<16, 12>(steps, 0.5f); }
 
+// Pairs of bf16 products in registers.
+[[gnu::target("avx512f")]] inline void dot(std::int64_t steps) {
+  using Vector = typename vector_of<float, 16>::type;
+  using Words = typename vector_of<std::uint32_t, 16>::type;
+  Vector acc[12]{};
+  Words const x = Words{} + 0x3f803f80u, y = Words{} + 0x3a003a00u;
+  for (std::int64_t i = 0; i < steps; ++i)
+#pragma GCC unroll 16
+    for (int c = 0; c < 12; ++c) asm("vdpbf16ps %2, %1, %0" : "+v"(acc[c]) : "v"(x), "v"(y));
+  keep(acc);
+}
 // bf16 tile products in registers, 4 accumulators, by hand: the compiler's own tile intrinsics name too few operands.
 inline void amx(std::int64_t steps) {
   struct alignas(64) TileConfig {
@@ -100,10 +111,11 @@ inline void read_best(std::byte const* from, std::size_t bytes) {
   read_portable(from, bytes);
 }
 // Floating-point operations of one step of a path's loop.
-inline double step_flops(Isa isa) { return isa == Isa::amx ? 4 * 16384 : 12 * 2 * (isa == Isa::avx512 ? 16 : isa == Isa::avx2 ? 8 : 4); }
+inline double step_flops(Isa isa) { return isa == Isa::amx ? 4 * 16384 : 12 * 2 * (isa == Isa::avx512_bf16 ? 32 : isa == Isa::avx512 ? 16 : isa == Isa::avx2 ? 8 : 4); }
 inline void steps(Isa isa, std::int64_t n) {
 #if defined(__x86_64__)
   if (isa == Isa::amx) return amx(n);
+  if (isa == Isa::avx512_bf16) return dot(n);
   if (isa == Isa::avx512) return fma_avx512(n);
   if (isa == Isa::avx2) return fma_avx2(n);
 #endif
@@ -153,11 +165,10 @@ template <class Work> Rate best_rate(int threads, int passes, double amount, Wor
 
 struct Limits {
   Rate read{}, copy{};                           // bytes per second; a copied byte counts twice
-  double flops[5]{};                             // per second, by Isa: fp32 fused multiply-adds, AMX bf16; 0: not on this processor
+  double flops[6]{};                             // per second, by Isa: fp32 fused multiply-adds, bf16 pairs, AMX bf16; 0: not on this processor
   // What a layer whose weights have this type could reach on this path.
   double peak(Isa path, DType weights) const {
-    bool const tiles = path == Isa::amx && weights == DType::bf16;
-    return flops[static_cast<int>(path == Isa::amx && !tiles ? Isa::avx512 : path)];
+    return flops[static_cast<int>(weights == DType::bf16 ? path : coterie::host::vector_path(path))];
   }
 };
 
@@ -170,7 +181,7 @@ inline Limits probe(int threads) {
   best_rate(threads, 1, 1, [&](int id, int) { std::memset(part(id, 0), id + 1, each); });
   l.read = best_rate(threads, 96, chunk, [&](int id, int pass) { kernel::read_best(part(id, pass), chunk); });
   l.copy = best_rate(threads, 48, chunk, [&](int id, int pass) { std::memcpy(part(id, pass), part(id, pass) + chunk / 2, chunk / 2), keep(part(id, pass)); });
-  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::amx})
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx})
     if (coterie::host::supports(isa)) {
       std::int64_t const n = isa == Isa::amx ? 50'000 : 500'000;
       l.flops[static_cast<int>(isa)] = best_rate(threads, 32, kernel::step_flops(isa) * static_cast<double>(n), [&](int, int) { kernel::steps(isa, n); }).cpu;

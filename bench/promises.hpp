@@ -107,7 +107,7 @@ template <Config C> int promises(char const* model) {
   double const peak = l.peak(path, C.weights), fma = l.peak(path, DType::fp32);
   std::printf("%s, %d threads, %s; %s; %s; %s\n", processor().c_str(), threads, name(path), compiler().c_str(), commit().c_str(), today().c_str());
   std::printf("measured here: read %.1f GB/s, copy %.1f GB/s, fp32 FMA %.0f GFLOP/s", 1e-9 * l.read.wall, 1e-9 * l.copy.wall, 1e-9 * fma);
-  if (peak != fma) std::printf(", AMX %.0f GFLOP/s", 1e-9 * peak);
+  if (peak != fma) std::printf(", %s %.0f GFLOP/s", name(path), 1e-9 * peak);
   double const need = Workload<C>::bytes_needed(true) + Workload<dense_of(C)>::bytes_needed(true) + 5e8, have = available_bytes();
   if (have < need) return std::printf("\nskipped: %.1f GB of memory are needed, %.1f GB are available\n", 1e-9 * need, 1e-9 * have), 0;
   double const start = wall_seconds();

@@ -145,7 +145,7 @@ inline void add_context() {
     at += std::to_string(threads);
     add(at + "/read_GB/s", std::to_string(1e-9 * l.read.wall));
     add(at + "/copy_GB/s", std::to_string(1e-9 * l.copy.wall));
-    for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::amx})
+    for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx})
       if (host::supports(isa)) add(at + "/peak_GFLOP/s/" + coterie::name(isa), std::to_string(1e-9 * l.flops[static_cast<int>(isa)]));
   }
 }

@@ -1,5 +1,5 @@
 // The layer in every weight type, on all processors: time, and how near it comes to what the machine allows.
-//   bench_table [--shape qwen3_30b_a3b|mixtral_8x7b|small] [--weights NAME] [--isa portable|AVX2|AVX-512|AMX] [--tokens N] [--seconds S]
+//   bench_table [--shape qwen3_30b_a3b|mixtral_8x7b|small] [--weights NAME] [--isa portable|AVX2|AVX-512|"AVX-512 BF16"|AMX] [--tokens N] [--seconds S]
 // Each cell: the best call's time, GB/s of the weights it had to read (scales included) with the share of the bandwidth measured
 // in this run, GFLOP/s. "~": even the best call got less than 90 % of its processors.
 #include "promises.hpp"
@@ -55,7 +55,7 @@ int table(int argc, char** argv) {
     else if (flag == "--tokens") o.tokens = std::atoi(value.c_str());
     else if (flag == "--seconds") o.seconds = std::atof(value.c_str());
     else if (flag == "--isa") {
-      for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::amx})
+      for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx})
         if (value == coterie::name(isa)) o.isa = isa;
       if (o.isa == Isa::best || !host::supports(o.isa)) return std::fprintf(stderr, "bench_table: this processor has no %s\n", value.c_str()), 2;
     } else return std::fprintf(stderr, "bench_table: unknown option %s\n", flag.c_str()), 2;
@@ -65,8 +65,8 @@ int table(int argc, char** argv) {
   Limits const& l = limits(threads);
   Isa const path = o.isa == Isa::best ? host::best() : o.isa;
   std::printf("%s, %d threads, %s; %s; %s; %s\n", processor().c_str(), threads, coterie::name(path), compiler().c_str(), commit().c_str(), today().c_str());
-  std::printf("measured here: read %.1f GB/s, fp32 FMA %.0f GFLOP/s", 1e-9 * l.read.wall, 1e-9 * l.flops[static_cast<int>(path == Isa::amx ? Isa::avx512 : path)]);
-  if (path == Isa::amx) std::printf(", AMX %.0f GFLOP/s", 1e-9 * l.flops[static_cast<int>(path)]);
+  std::printf("measured here: read %.1f GB/s, fp32 FMA %.0f GFLOP/s", 1e-9 * l.read.wall, 1e-9 * l.peak(path, DType::fp32));
+  if (path > Isa::avx512) std::printf(", bf16 %.0f GFLOP/s", 1e-9 * l.peak(path, DType::bf16));
   std::printf("\ntokens %s\n", o.tokens ? std::to_string(o.tokens).c_str() : "1, 4, 16, 64, 512");
   rows<small>(o, "small");
   rows<presets::qwen3_30b_a3b>(o, "qwen3_30b_a3b");

@@ -54,7 +54,7 @@ inline ThisMachine this_machine(ct::Host const& on, ct::DType weights, std::span
   constexpr std::size_t chunk = std::size_t{8} << 20;
   int const threads = on.pool->size();
   std::size_t const chunks = data.size() / chunk;
-  ct::Isa const path = on.path() == ct::Isa::amx && weights != ct::DType::bf16 ? ct::Isa::avx512 : on.path();
+  ct::Isa const path = weights == ct::DType::bf16 ? on.path() : ct::host::vector_path(on.path());
   std::int64_t const steps = path == ct::Isa::amx ? 50'000 : 500'000;
   auto const arithmetic = [&](int passes, std::int64_t n) {
     return bench::best_rate(threads, passes, bench::kernel::step_flops(path) * double(n), [&](int, int) { bench::kernel::steps(path, n); });

@@ -27,7 +27,7 @@ inline std::uint64_t base_seed() {
 // The paths this machine runs.
 inline std::vector<ct::Isa> paths() {
   std::vector<ct::Isa> all;
-  for (ct::Isa isa : {ct::Isa::portable, ct::Isa::avx2, ct::Isa::avx512, ct::Isa::amx})
+  for (ct::Isa isa : {ct::Isa::portable, ct::Isa::avx2, ct::Isa::avx512, ct::Isa::avx512_bf16, ct::Isa::amx})
     if (ct::host::supports(isa)) all.push_back(isa);
   return all;
 }

@@ -66,12 +66,13 @@ constexpr Config weighing_input(Config c) {
   return c;
 }
 
-enum class Engine : int { portable, avx2, avx512, best, tiles };
+enum class Engine : int { portable, avx2, avx512, avx512_bf16, best, tiles };
 bool runs(Engine e) {
   if (e == Engine::avx2) return host::supports(Isa::avx2);
+  if (e == Engine::avx512_bf16) return host::supports(Isa::avx512_bf16);
   return e != Engine::avx512 || host::supports(Isa::avx512);
 }
-Isa isa_of(Engine e) { return e == Engine::portable ? Isa::portable : e == Engine::avx2 ? Isa::avx2 : e == Engine::avx512 ? Isa::avx512 : Isa::best; }
+Isa isa_of(Engine e) { return e == Engine::portable ? Isa::portable : e == Engine::avx2 ? Isa::avx2 : e == Engine::avx512 ? Isa::avx512 : e == Engine::avx512_bf16 ? Isa::avx512_bf16 : Isa::best; }
 
 // out[R,W], poisoned before.
 template <Config C> std::vector<float> run_experts(Engine engine, std::vector<element_t<C.dtype>>& x, int tokens, RowList& rows, PackedView<C, Host> packed) {
@@ -148,7 +149,7 @@ template <Config C> void exact() {
     auto x = numbers<element_t<C.dtype>>(random, static_cast<std::size_t>(tokens * C.hidden), true);
     RowList rows = rows_of(random, C.experts, tokens, counts);
     auto const want = direct<C>(w, x, rows);
-    for (Engine e : {Engine::portable, Engine::avx2, Engine::avx512, Engine::best, Engine::tiles})
+    for (Engine e : {Engine::portable, Engine::avx2, Engine::avx512, Engine::avx512_bf16, Engine::best, Engine::tiles})
       if (runs(e) && (e != Engine::tiles || Experts<C, Host>::tiled)) {
         CAPTURE(static_cast<int>(e));
         CHECK(run_experts<C>(e, x, tokens, rows, packed.view()) == want);
@@ -169,7 +170,7 @@ template <Config C> void within_bound(cases::Random& random, reference::Weights 
       for (std::size_t i = 0; i < H; ++i) a.push_back({double{to_float(x[static_cast<std::size_t>(rows.token[r]) * H + i])}, 0});
       want.push_back(reference::expert(C, numbers_of, e, a));
     }
-  for (Engine e : {Engine::portable, Engine::avx2, Engine::avx512, Engine::best, Engine::tiles})
+  for (Engine e : {Engine::portable, Engine::avx2, Engine::avx512, Engine::avx512_bf16, Engine::best, Engine::tiles})
     if (runs(e) && (e != Engine::tiles || Experts<C, Host>::tiled)) {
       auto const got = run_experts<C>(e, x, 40, rows, packed);
       double worst = 0;

@@ -1,6 +1,8 @@
 // The micro-kernels against a double-precision product: every path this processor has, and the tile kernel on software tiles.
+#include <coterie/host/dot_engine.hpp>
 #include <coterie/host/tiles.hpp>
 #include <doctest/doctest.h>
+#include <algorithm>
 #include <cmath>
 #include <vector>
 #include "software_tiles.hpp"
@@ -88,6 +90,29 @@ TEST_SUITE("host") {
     if (supports(Isa::amx)) all_shapes<bf16>(TileEngine<AmxTiles>{Isa::amx});
     else MESSAGE("skipped: this processor has no AMX");
 #endif
+  }
+  TEST_CASE("the dot kernel agrees with the definition on AVX512_BF16, and a row's result does not depend on its neighbours") {
+    if (!supports(Isa::avx512_bf16)) {
+      MESSAGE("skipped: this processor has no AVX512_BF16");
+      return;
+    }
+    all_shapes<bf16>(DotEngine{Isa::avx512_bf16});
+    constexpr PanelShape shape{.outputs = 40, .inputs = 96};
+    std::uint32_t state = 5;
+    std::vector<bf16> packed(static_cast<std::size_t>(shape.elements())), a(61 * 96);
+    for (std::vector<bf16>* all : {&packed, &a})
+      for (bf16& v : *all) v = from_float<bf16>(noise(state));
+    auto const run = [&](int rows) {
+      std::vector<float> y;
+      DotEngine{Isa::avx512_bf16}.multiply(packed.data(), shape, rows, 0, 1, [&](std::int64_t r) { return a.data() + r * 96; },
+                                           [&](std::int64_t, int height, std::int64_t, std::int64_t, float const* sums, std::int64_t stride) { y.insert(y.end(), sums, sums + height * stride); });
+      return y;
+    };
+    auto const all = run(61);
+    for (int rows : {1, 2, 5, 11, 12, 13, 25, 48, 49}) {
+      auto const some = run(rows);
+      CHECK(std::equal(some.begin(), some.end(), all.begin()));
+    }
   }
   TEST_CASE("AVX2 and AVX-512 give the same bits, and a row's result does not depend on its neighbours") {
     PanelShape const shape{.outputs = 96, .inputs = 320};

@@ -414,7 +414,7 @@ TEST_SUITE("layer") {
   TEST_CASE("errors: a path that the processor lacks") {
     Subject<shared_layer> const m;
     auto const x = m.x(2);
-    for (Isa isa : {Isa::avx2, Isa::avx512, Isa::amx})
+    for (Isa isa : {Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx})
       if (!host::supports(isa)) CHECK_THROWS_WITH_AS(forward(m, Host{.threads = 1, .isa = isa}, x), doctest::Contains(name(isa)), Error);
   }
   TEST_CASE("errors: they carry the caller's file and line") {
@@ -445,7 +445,7 @@ TEST_SUITE("layer") {
     CHECK(names(message([&] { Shared<shared_layer, Host>{}(on, {.x = from}, {}, none, {}, few); }), __LINE__));
     CHECK(names(message([&] { Combine<shared_layer, Host>{}(on, {.x = from}, {}, none, batch, {}, {}, {}, few); }), __LINE__));
     // Deep inside a forward: the path, the caller's expert ids.
-    for (Isa isa : {Isa::avx2, Isa::avx512, Isa::amx})
+    for (Isa isa : {Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx})
       if (!host::supports(isa)) {
         Host const lacking{.threads = 1, .isa = isa};
         std::vector<std::byte> workspace(m.layer.workspace_bytes(on, 2));

@@ -378,7 +378,7 @@ TEST_SUITE("layer") {
     using M = Subject<small(9, 3, DType::bf16)>;
     M const m;
     auto const x = m.x(33);
-    for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::amx}) {
+    for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx}) {
       CAPTURE(name(isa));
       Host const on{.threads = 2, .isa = isa};
       if (!host::supports(isa)) {

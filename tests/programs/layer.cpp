@@ -46,18 +46,18 @@ constexpr ct::Config every_stage = [] {
 }();
 void explained() {
   ct::Layer<every_stage, ct::Host> const layer{ct::PackedView<every_stage, ct::Host>{}};
-  for (ct::Isa isa : {ct::Isa::portable, ct::Isa::avx2, ct::Isa::avx512, ct::Isa::amx}) {
+  for (ct::Isa isa : {ct::Isa::portable, ct::Isa::avx2, ct::Isa::avx512, ct::Isa::avx512_bf16, ct::Isa::amx}) {
     if (!ct::host::supports(isa)) continue;
     std::string text = layer.explain(ct::Host{.threads = 1, .isa = isa}, 5);
-    bool const tiles = isa == ct::Isa::amx;
-    std::string const path = ct::name(isa), vectors = tiles ? "AVX-512" : path, by_token = isa == ct::Isa::portable ? "portable" : "AVX2";
+    std::string const own = isa == ct::Isa::amx ? "tiles of 32 rows" : isa == ct::Isa::avx512_bf16 ? "blocks of 12 rows" : "blocks of 48 rows";
+    std::string const path = ct::name(isa), vectors = isa > ct::Isa::avx512 ? "AVX-512" : path, by_token = isa == ct::Isa::portable ? "portable" : "AVX2";
     auto const next = [&](std::string const& stage, std::string const& runs_on, std::string const& block) {
       std::string const line = text.substr(0, text.find('\n'));
       expect(line.find(stage + ": ") == 0 && line.find(runs_on) != line.npos && line.find(block) != line.npos, ("explain() of " + stage + " by " + path + ": " + line).c_str());
       text.erase(0, line.size() + 1);
     };
     next("router", vectors, "blocks of 48 rows"), next("dispatch", "one thread", "counting sort"), next("latent", vectors, "blocks of 48 rows");
-    next("experts", path, tiles ? "tiles of 32 rows" : "blocks of 48 rows"), next("shared", path, tiles ? "tiles of 32 rows" : "blocks of 48 rows");
+    next("experts", path, own), next("shared", path, own);
     next("combine", by_token, "blocks of 256 columns");
     expect(text.empty(), "explain() has a line for every stage and no other");
   }

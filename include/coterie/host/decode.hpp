@@ -2,6 +2,10 @@
 #pragma once
 #include "multiply.hpp"
 #include "quantised.hpp"
+#if defined(__CUDACC__)
+#pragma nv_diagnostic push
+#pragma nv_diag_suppress 1675                    // nvcc's own front end does not know GCC's unroll pragma; g++ does
+#endif
 
 namespace coterie { inline namespace v0 { namespace host {
 
@@ -27,7 +31,7 @@ template <int Lanes> [[gnu::always_inline]] inline void load_zeros(std::byte con
 }
 
 // The codes of input `at` of a word, as integers that are then converted.
-template <class T, int Lanes> [[gnu::always_inline]] inline void integers(words<Lanes> const& word, int at, floats<Lanes>& to) {
+template <class T, int Lanes> [[gnu::always_inline]] inline void integers_of(words<Lanes> const& word, int at, floats<Lanes>& to) {
   constexpr int width = bits(T::dtype);
   using Signed = typename vector_of<std::int32_t, Lanes>::type;
   if constexpr (T::zeros) to = __builtin_convertvector((Signed)(word >> (width * at) & ((1u << width) - 1u)), floats<Lanes>);
@@ -43,10 +47,11 @@ template <class T, int Lanes> [[gnu::always_inline]] inline void decode_integers
 #pragma GCC unroll 8
     for (int k = 0; k < in_word; ++k) {
       floats<Lanes> v;
-      integers<T, Lanes>(word, k, v);
+      integers_of<T, Lanes>(word, k, v);
       if constexpr (T::zeros) v -= zero;
       v *= scale;
-      std::memcpy(to + (block * in_word + k) * tile_outputs + lane, &v, sizeof v);
+      int const input = bits(T::dtype) == 4 ? input_of(k) : k;
+      std::memcpy(to + (block * in_word + input) * tile_outputs + lane, &v, sizeof v);
     }
   }
 }
@@ -83,26 +88,34 @@ inline constexpr float e2m1_magnitudes[8]{0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
       for (int k = 0; k < 8; ++k) {
         floats<8> const magnitude = __builtin_ia32_permvarsf256(table, (Signed)(word >> (4 * k)));        // by the lowest three bits
         floats<8> const v = (floats<8>)((words<8>)magnitude | (word << (28 - 4 * k) & 0x80000000u)) * scale;
-        std::memcpy(to + (block * 8 + k) * tile_outputs + lane, &v, sizeof v);
+        std::memcpy(to + (block * 8 + input_of(k)) * tile_outputs + lane, &v, sizeof v);
       }
     }
   }
 }
 // Through fp16, whose exponent has four bits more: exact, and hardware knows its subnormals whatever the rounding flags say.
 template <DType D> [[gnu::target("avx2,f16c,fma")]] inline void decode_fp8_avx2(std::byte const* tile, float const* scales, float* to) {
+  using Bytes = vector_of<std::int8_t, 32>::type;
   floats<8> scale;
   for (int lane = 0; lane < tile_outputs; lane += 8) {
     std::memcpy(&scale, scales + lane, sizeof scale);
     if constexpr (D == DType::fp8_e4m3) scale *= 0x1p8f;
+    for (int word = 0; word < tile_inputs / 4; ++word) {
+      Bytes codes;
+      std::memcpy(&codes, tile + (word * tile_outputs + lane) * 4, sizeof codes);
+      // Inputs of four outputs together inside 16 bytes, then those of all outputs.
+      codes = __builtin_shufflevector(codes, codes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 16, 20, 24, 28, 17, 21, 25, 29, 18, 22, 26, 30, 19, 23, 27, 31);
+      codes = (Bytes)__builtin_shufflevector((words<8>)codes, (words<8>)codes, 0, 4, 1, 5, 2, 6, 3, 7);
 #pragma GCC unroll 4
-    for (int i = 0; i < tile_inputs; ++i) {
-      typename vector_of<std::int8_t, 8>::type code;
-      std::memcpy(&code, tile + i * tile_outputs + lane, sizeof code);
-      auto half = __builtin_convertvector(code, typename vector_of<short, 8>::type);
-      if constexpr (D == DType::fp8_e4m3) half = (half << 7) & static_cast<short>(0xbf80);
-      else half = half << 8;
-      floats<8> const v = __builtin_ia32_vcvtph2ps256(half) * scale;
-      std::memcpy(to + i * tile_outputs + lane, &v, sizeof v);
+      for (int k = 0; k < 4; ++k) {
+        typename vector_of<std::int8_t, 8>::type code;
+        std::memcpy(&code, reinterpret_cast<std::int8_t const*>(&codes) + 8 * k, sizeof code);
+        auto half = __builtin_convertvector(code, typename vector_of<short, 8>::type);
+        if constexpr (D == DType::fp8_e4m3) half = (half << 7) & static_cast<short>(0xbf80);
+        else half = half << 8;
+        floats<8> const v = __builtin_ia32_vcvtph2ps256(half) * scale;
+        std::memcpy(to + (word * 4 + k) * tile_outputs + lane, &v, sizeof v);
+      }
     }
   }
 }
@@ -112,7 +125,7 @@ template <DType D> [[gnu::target("avx2,f16c,fma")]] inline void decode_fp8_avx2(
 #if defined(__clang__)
   return __builtin_ia32_permvarsf512(table, (Signed)index);
 #else
-  return __builtin_ia32_permvarsf512_mask(table, (Signed)index, table, static_cast<short>(-1));
+  return __builtin_ia32_permvarsf512_mask(table, (Signed)index, table, static_cast<unsigned short>(0xffff));
 #endif
 }
 template <class T> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void decode_nibbles_avx512(std::byte const* tile, floats<16> const& scale, floats<16> const& zero, float* to) {
@@ -127,22 +140,30 @@ template <class T> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inl
       floats<16> v = look_up(table, word >> (4 * k));
       if constexpr (T::zeros) v -= zero;
       v *= scale;
-      std::memcpy(to + (block * 8 + k) * tile_outputs, &v, sizeof v);
+      std::memcpy(to + (block * 8 + input_of(k)) * tile_outputs, &v, sizeof v);
     }
   }
 }
 template <DType D> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void decode_fp8_avx512(std::byte const* tile, floats<16> const& held, float* to) {
+  using Bytes = vector_of<std::int8_t, 64>::type;
   floats<16> scale = held;
   if constexpr (D == DType::fp8_e4m3) scale *= 0x1p8f;
+  for (int word = 0; word < tile_inputs / 4; ++word) {
+    Bytes codes;
+    std::memcpy(&codes, tile + word * tile_outputs * 4, sizeof codes);
+    codes = __builtin_shufflevector(codes, codes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 16, 20, 24, 28, 17, 21, 25, 29, 18, 22, 26, 30, 19, 23, 27, 31,        //
+                                    32, 36, 40, 44, 33, 37, 41, 45, 34, 38, 42, 46, 35, 39, 43, 47, 48, 52, 56, 60, 49, 53, 57, 61, 50, 54, 58, 62, 51, 55, 59, 63);
+    codes = (Bytes)__builtin_shufflevector((words<16>)codes, (words<16>)codes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
 #pragma GCC unroll 4
-  for (int i = 0; i < tile_inputs; ++i) {
-    typename vector_of<std::int8_t, 16>::type code;
-    std::memcpy(&code, tile + i * tile_outputs, sizeof code);
-    auto half = __builtin_convertvector(code, typename vector_of<short, 16>::type);
-    if constexpr (D == DType::fp8_e4m3) half = (half << 7) & static_cast<short>(0xbf80);
-    else half = half << 8;
-    floats<16> const v = __builtin_ia32_vcvtph2ps512_mask(half, scale, static_cast<short>(-1), 4) * scale;
-    std::memcpy(to + i * tile_outputs, &v, sizeof v);
+    for (int k = 0; k < 4; ++k) {
+      typename vector_of<std::int8_t, 16>::type code;
+      std::memcpy(&code, reinterpret_cast<std::int8_t const*>(&codes) + 16 * k, sizeof code);
+      auto half = __builtin_convertvector(code, typename vector_of<short, 16>::type);
+      if constexpr (D == DType::fp8_e4m3) half = (half << 7) & static_cast<short>(0xbf80);
+      else half = half << 8;
+      floats<16> const v = __builtin_ia32_vcvtph2ps512_mask(half, scale, static_cast<short>(-1), 4) * scale;
+      std::memcpy(to + (word * 4 + k) * tile_outputs, &v, sizeof v);
+    }
   }
 }
 #endif
@@ -182,7 +203,7 @@ template <class T> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] voi
 #endif
 template <class T> DecodeFunction<T> decode_for(Isa path) {
 #if defined(__x86_64__)
-  if (path == Isa::avx512 || path == Isa::amx) return &decode_avx512<T>;
+  if (path >= Isa::avx512) return &decode_avx512<T>;
   if (path == Isa::avx2) return &decode_avx2<T>;
 #endif
   (void)path;
@@ -190,3 +211,6 @@ template <class T> DecodeFunction<T> decode_for(Isa path) {
 }
 
 }}}
+#if defined(__CUDACC__)
+#pragma nv_diagnostic pop
+#endif

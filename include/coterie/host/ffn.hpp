@@ -1,6 +1,7 @@
 // Gate, up, activation and down for ragged groups of rows: what routed and shared experts have in common.
 #pragma once
 #include "../experts/activation.hpp"
+#include "dot_engine.hpp"
 #include "pool.hpp"
 #include "rows.hpp"
 #include "tiles.hpp"
@@ -45,12 +46,18 @@ template <ExpertConfig X, class V> Activate* activation_for(Isa path) {
   return run;
 }
 
-// How an ffn of `rows` rows would run, in words.
-template <bool Tiled> std::string explain_ffn(Isa path, char const* weights, std::int64_t rows, PanelShape up, PanelShape down) {
-  bool const tiles = Tiled && path == Isa::amx;
-  return std::string(tiles ? "AMX" : name(path == Isa::amx ? Isa::avx512 : path)) + " on " + weights + " panels, fp32 sums; " + (up.paired ? "gate, up" : "up") +
+// The path that an ffn takes: tiles multiply bf16 by bf16, pairs of products also bf16 by codes.
+constexpr Isa ffn_path(Isa path, DType dtype, DType weights) {
+  bool const tiles = dtype == DType::bf16 && weights == DType::bf16, dots = tiles || (dtype == DType::bf16 && !is_float(weights));
+  return (path == Isa::amx && !tiles) || (path == Isa::avx512_bf16 && !dots) ? Isa::avx512 : path;
+}
+
+// How an ffn of `rows` rows would run, in words; path: of ffn_path.
+inline std::string explain_ffn(Isa path, char const* weights, std::int64_t rows, PanelShape up, PanelShape down) {
+  bool const tiles = path == Isa::amx, dots = path == Isa::avx512_bf16;
+  return std::string(name(path)) + " on " + weights + " panels, fp32 sums; " + (up.paired ? "gate, up" : "up") +
          " and activation in one pass over " + std::to_string(up.panels()) + " panels, then down over " + std::to_string(down.panels()) + "; " +
-         (tiles ? "tiles of 32 rows x 32 columns" : "blocks of " + std::to_string(row_block) + " rows x 128 columns") + " for up to " + std::to_string(rows) + " rows";
+         (tiles ? "tiles of 32 rows x 32 columns" : dots ? "blocks of " + std::to_string(dot_rows) + " rows x 32 columns" : "blocks of " + std::to_string(row_block) + " rows x 128 columns") + " for up to " + std::to_string(rows) + " rows";
 }
 
 inline constexpr std::int64_t ffn_panels = 8;              // panels per task: Mixtral's gate and up in 112 tasks of 2 MiB per expert

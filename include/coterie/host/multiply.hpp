@@ -127,7 +127,7 @@ using StreamFunction = void (*)(float const* const* a, int rows, T const* packed
                                 float* sums, std::int64_t sums_stride);
 template <class T> StreamFunction<T> stream_for(Isa path) {
 #if defined(__x86_64__)
-  if (path == Isa::avx512 || path == Isa::amx) return &stream_avx512<T>;
+  if (path >= Isa::avx512) return &stream_avx512<T>;
   if (path == Isa::avx2) return &stream_avx2<T>;
 #endif
   (void)path;
@@ -136,7 +136,7 @@ template <class T> StreamFunction<T> stream_for(Isa path) {
 
 template <class T> BlockFunction<T> block_for(Isa path) {
 #if defined(__x86_64__)
-  if (path == Isa::avx512 || path == Isa::amx) return &block_avx512<T>;
+  if (path >= Isa::avx512) return &block_avx512<T>;
   if (path == Isa::avx2) return &block_avx2<T>;
 #endif
   (void)path;

@@ -2,6 +2,10 @@
 // the weights stream through memory as codes.
 #pragma once
 #include "decode.hpp"
+#if defined(__CUDACC__)
+#pragma nv_diagnostic push
+#pragma nv_diag_suppress 1675                    // nvcc's own front end does not know GCC's unroll pragma; g++ does
+#endif
 
 namespace coterie { inline namespace v0 { namespace host {
 
@@ -110,7 +114,7 @@ template <class T>
 #endif
 template <class T> PairsFunction<T> stream_pairs_for(Isa path) {
 #if defined(__x86_64__)
-  if (path == Isa::avx512 || path == Isa::amx) return &stream_pairs_avx512<T>;
+  if (path >= Isa::avx512) return &stream_pairs_avx512<T>;
   if (path == Isa::avx2) return &stream_pairs_avx2<T>;
 #endif
   (void)path;
@@ -151,3 +155,6 @@ void multiply(Isa path, Quantised<D, Q> const* packed, PanelShape shape, std::in
 }
 
 }}}
+#if defined(__CUDACC__)
+#pragma nv_diagnostic pop
+#endif

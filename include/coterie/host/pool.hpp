@@ -1,10 +1,11 @@
-// A small pool of threads: one job at a time, its tasks handed out by one counter.
+// A small pool of threads: one job at a time, its tasks handed out by one counter for each memory node.
 #pragma once
 #include <atomic>
 #include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
 #include "../error.hpp"
+#include "numa.hpp"
 
 namespace coterie { inline namespace v0 { namespace host {
 
@@ -20,37 +21,51 @@ inline int processors() {
 
 class Pool {
  public:
-  explicit Pool(int threads, Where at = Where::here()) : size_(threads ? threads : processors()) {
+  // Workers stay on their node where there are several, each with two threads at least; else the system places them.
+  explicit Pool(int threads, Where at = Where::here()) : Pool(threads, host::nodes(), at) {}
+  Pool(int threads, Nodes const& nodes, Where at = Where::here()) : size_(threads ? threads : processors()) {
     require(threads >= 0, "Host: threads must not be negative (0: all processors)", threads, 0, at);
-    workers_ = new pthread_t[static_cast<std::size_t>(size_)];
-    for (; started_ + 1 < size_; ++started_)
-      if (int const code = pthread_create(&workers_[started_], nullptr, &Pool::work, this)) {
+    if (size_ >= 2 * nodes.count) nodes_ = nodes;
+    next_ = new Counter[static_cast<std::size_t>(nodes_.count)];
+    workers_ = new Worker[static_cast<std::size_t>(size_)];
+    for (; started_ + 1 < size_; ++started_) {
+      Worker& worker = workers_[started_];
+      worker.pool = this, worker.node = nodes_.of(started_ + 1, size_);
+      if (int const code = pthread_create(&worker.thread, nullptr, &Pool::work, &worker)) {
         stop();
         fail("Host: thread " + std::to_string(started_ + 1) + " of " + std::to_string(size_) + " could not be started: error " + std::to_string(code), at);
       }
+#if defined(__linux__)
+      if (nodes_.count > 1) pthread_setaffinity_np(worker.thread, sizeof(Processors), &nodes_.processors[worker.node]);       // a hint
+#endif
+    }
   }
   ~Pool() { stop(); }
   Pool(Pool const&) = delete;
   Pool& operator=(Pool const&) = delete;
 
   int size() const { return size_; }
+  Nodes const& nodes() const { return nodes_; }
 
   // Runs task(i) for every i in [0, tasks), on the caller and the workers; returns when all are done. Tasks must not
   // throw, and what they compute must not depend on who runs them. While another caller's job holds the workers, a
   // caller works alone: nobody waits for anybody, so nested and concurrent calls cannot deadlock.
-  template <class Task> void run(std::int64_t tasks, Task const& task) {
+  // columns: tasks with the same i % columns read what stands on the same memory node, that of nodes().first(., columns), and
+  // are handed to its threads first; who has nothing left takes from other nodes. tasks is a multiple of it; 0: all of them.
+  template <class Task> void run(std::int64_t tasks, Task const& task, std::int64_t columns = 0) {
     if (tasks <= 0) return;
     if (size_ == 1 || tasks == 1 || busy_.exchange(true, std::memory_order_acquire)) {
       for (std::int64_t i = 0; i < tasks; ++i) call<Task>(&task, i);
       return;
     }
-    Job job{&call<Task>, &task, tasks};
+    Job job{&call<Task>, &task, tasks, columns ? columns : tasks};
+    for (int n = 0; n < nodes_.count; ++n) next_[n].value.store(0, std::memory_order_relaxed);             // nobody is inside
     pthread_mutex_lock(&mutex_);
     job_ = &job;
     generation_.fetch_add(1, std::memory_order_release);
     pthread_cond_broadcast(&wake_);
     pthread_mutex_unlock(&mutex_);
-    drain(job);
+    drain(job, nodes_.count == 1 ? 0 : nodes_.with(processor()));
     // No worker may still hold &job when it leaves this frame: close the door, then wait for those inside.
     pthread_mutex_lock(&mutex_);
     job_ = nullptr;
@@ -64,21 +79,44 @@ class Pool {
   struct Job {
     void (*call)(void const*, std::int64_t);
     void const* context;
-    std::int64_t tasks;
-    std::atomic<std::int64_t> next{0};
+    std::int64_t tasks, columns;
   };
+  struct Worker {
+    pthread_t thread;
+    Pool* pool;
+    int node;
+  };
+  struct alignas(64) Counter { std::atomic<std::int64_t> value{0}; };
   static constexpr int spin_limit = 4000;        // about 20 us: a layer's phases follow each other faster than that
 
   // One copy of every task's code: two could order a sum's operands differently, and a NaN's sign would tell.
   template <class Task> [[gnu::noinline]] static void call(void const* context, std::int64_t i) { (*static_cast<Task const*>(context))(i); }
-  static void drain(Job& job) {
-    for (std::int64_t i; (i = job.next.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) job.call(job.context, i);
+  void drain(Job const& job, int node) {
+    if (nodes_.count == 1) {
+      for (std::int64_t i; (i = next_[0].value.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) job.call(job.context, i);
+      return;
+    }
+    std::int64_t const groups = job.tasks / job.columns;
+    for (int k = 0; k < nodes_.count; ++k) {                             // its own node's tasks, then the others'
+      int const n = (node + k) % nodes_.count;
+      std::int64_t const first = nodes_.first(n, job.columns), wide = nodes_.first(n + 1, job.columns) - first;
+      for (std::int64_t i; (i = next_[n].value.fetch_add(1, std::memory_order_relaxed)) < groups * wide;)
+        job.call(job.context, i / wide * job.columns + first + i % wide);
+    }
   }
   static void* work(void* self) {
-    static_cast<Pool*>(self)->loop();
+    Worker const& worker = *static_cast<Worker const*>(self);
+    worker.pool->loop(worker.node);
     return nullptr;
   }
-  void loop() {
+  static int processor() {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return 0;
+#endif
+  }
+  void loop(int node) {
     unsigned seen = 0;
     for (;;) {
       for (int spins = 0; spins < spin_limit && generation_.load(std::memory_order_relaxed) == seen; ++spins) pause();
@@ -91,7 +129,7 @@ class Pool {
       pthread_mutex_unlock(&mutex_);
       if (over) return;
       if (!job) continue;
-      drain(*job);
+      drain(*job, node);
       inside_.fetch_sub(1, std::memory_order_release);
     }
   }
@@ -101,21 +139,24 @@ class Pool {
 #endif
   }
   void stop() {
-    if (getpid() != process_) return delete[] workers_;                  // after fork(): the threads are the parent's
+    if (getpid() != process_) return release();                          // after fork(): the threads are the parent's
     pthread_mutex_lock(&mutex_);
     over_ = true;
     generation_.fetch_add(1, std::memory_order_release);
     pthread_cond_broadcast(&wake_);
     pthread_mutex_unlock(&mutex_);
-    for (int i = 0; i < started_; ++i) pthread_join(workers_[i], nullptr);
-    delete[] workers_;
+    for (int i = 0; i < started_; ++i) pthread_join(workers_[i].thread, nullptr);
+    release();
     pthread_mutex_destroy(&mutex_);
     pthread_cond_destroy(&wake_);
   }
+  void release() { delete[] workers_, delete[] next_; }
 
   int size_ = 1, started_ = 0;
   pid_t process_ = getpid();
-  pthread_t* workers_ = nullptr;
+  Worker* workers_ = nullptr;
+  Counter* next_ = nullptr;                      // of each node, the next of its tasks
+  Nodes nodes_;
   pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t wake_ = PTHREAD_COND_INITIALIZER;
   std::atomic<unsigned> generation_{0};

@@ -1,9 +1,9 @@
 // The packed layout of quantised experts: the panels of panel.hpp with codes instead of numbers.
 //
 // A panel is a run of groups; a group is its scales (and zero points), one per output of the panel, and then its tile pairs:
-// one stream through memory. Tiles of int8, int4 and mxfp4 keep the codes of four or eight consecutive inputs of an output
-// in one 32-bit word, [words][16 outputs], so that a shift brings the next input of 16 outputs down; tiles of fp8 are
-// [32 inputs][16 outputs].
+// one stream through memory. Tiles keep the codes of four or eight consecutive inputs of an output in one 32-bit word,
+// [words][16 outputs], so that a shift brings the next input of 16 outputs down; 4-bit codes have the even inputs in the
+// lower half of the word, so that a shift of halves brings a pair of inputs down.
 #pragma once
 #include "../quant.hpp"
 #include "panel.hpp"
@@ -43,12 +43,15 @@ template <class T> struct PairOf {
         tiles(scales + T::scale_bytes + t % tiles_of_group * T::pair_bytes) {}
 };
 
+// Where input i of a word of eight 4-bit codes stands, counted in codes, and the inverse.
+constexpr int nibble_of(int i) { return i % 2 * 4 + i / 2; }
+constexpr int input_of(int nibble) { return nibble % 4 * 2 + nibble / 4; }
 // Where the code of input i of output o stands in a tile: a byte, and the bits to shift it by.
 template <DType D> constexpr int code_byte(int o, int i) {
-  if (bits(D) == 4) return (i / 8 * tile_outputs + o) * 4 + i % 8 / 2;
-  return D == DType::int8 ? (i / 4 * tile_outputs + o) * 4 + i % 4 : i * tile_outputs + o;
+  if (bits(D) == 4) return (i / 8 * tile_outputs + o) * 4 + nibble_of(i % 8) / 2;
+  return (i / 4 * tile_outputs + o) * 4 + i % 4;
 }
-template <DType D> constexpr int code_shift(int i) { return bits(D) == 4 ? i % 2 * 4 : 0; }
+template <DType D> constexpr int code_shift(int i) { return bits(D) == 4 ? nibble_of(i % 8) % 2 * 4 : 0; }
 
 // A float matrix on its way to codes: the scale of a group is found when it is asked for.
 template <DType D, QuantConfig Q, class Value> struct Quantiser {

@@ -12,7 +12,7 @@
 namespace coterie { inline namespace v0 { namespace reference {
 
 inline constexpr double unit = 0x1p-24 * (1 + 0x1p-20);                  // fp32's roundoff, and double's own on top
-inline constexpr double tiny = 0x1p-149, largest = 0x1.fffffep127, infinity = std::numeric_limits<double>::infinity();
+inline constexpr double least_normal = 0x1p-126, tiny = 0x1p-149, largest = 0x1.fffffep127, infinity = std::numeric_limits<double>::infinity();
 
 struct Real {
   double value = 0, error = 0;
@@ -65,7 +65,8 @@ inline Real operator/(Real a, Real b) {
   return rounded32(q, (a.error + std::fabs(q) * b.error) / least);
 }
 
-// A sum of products, fp32, in any order, fused or not: gamma_n of the magnitudes. Small whole numbers stay exact.
+// A sum of products, fp32, in any order, fused or not: gamma_n of the magnitudes. Small whole numbers stay exact. Subnormal operands,
+// products and sums may count as zero: AMX and AVX512_BF16 flush them.
 class Sum {
  public:
   void add(Real a, Real b) {
@@ -79,6 +80,10 @@ class Sum {
       exact_ = false;
       spread_ += std::fabs(a.value) * b.error + std::fabs(b.value) * a.error + a.error * b.error;
     }
+    if (p != 0 && (std::fabs(a.value) < least_normal || std::fabs(b.value) < least_normal || std::fabs(p) < least_normal)) {
+      exact_ = false;
+      spread_ += std::fabs(p) + least_normal;
+    }
     if (exact_ && p != 0) {                                              // the finest binary digit of any term
       std::uint64_t const bits = std::bit_cast<std::uint64_t>(p);
       int const digit = static_cast<int>(bits >> 52 & 0x7ff) - 1075 + std::countr_zero((bits & 0xfffffffffffffu) | 0x10000000000000u);
@@ -90,8 +95,9 @@ class Sum {
   Real total() const {
     if (!known_ || !(magnitude_ + spread_ <= largest)) return unknown;
     if (!std::isfinite(value_)) return {value_, 0};
-    if (exact_) return {value_, 0};
-    double const error = spread_ + gamma(terms_) * (magnitude_ + spread_) + terms_ * tiny;
+    bool const small = magnitude_ < 0x1p-100;                            // partial sums may be subnormal
+    if (exact_ && (!small || magnitude_ == 0)) return {value_, 0};
+    double const error = spread_ + gamma(terms_) * (magnitude_ + spread_) + terms_ * (small ? least_normal : tiny);
     return std::fabs(value_) + error > largest ? unknown : Real{value_, error};
   }
 

@@ -1,0 +1,47 @@
+// The matrix micro-kernel by AVX512_BF16: pairs of bf16 products summed into fp32, twice the arithmetic of fp32 on processors
+// that run vdpbf16ps at full rate (Zen 4 and 5; half rate, so no gain, on Sapphire Rapids).
+//
+// Every element is one chain over pairs of inputs, for any number of rows. The instruction flushes subnormals, in and out.
+#pragma once
+#include "multiply.hpp"
+#if defined(__CUDACC__)
+#pragma nv_diagnostic push
+#pragma nv_diag_suppress 1675                    // nvcc's own front end does not know GCC's unroll pragma; g++ does
+#endif
+
+namespace coterie { inline namespace v0 { namespace host {
+
+#if defined(__x86_64__)
+// M rows times one panel: every weight is loaded once, the sums stay in registers from the first tile to the last.
+template <int M>
+[[gnu::target("avx512f")]] inline void dot_panel(bf16 const* const* a, bf16 const* panel, std::int64_t tiles, float* sums, std::int64_t stride) {
+  floats<16> acc[2][M]{};
+  for (std::int64_t t = 0; t < tiles; ++t, panel += 2 * tile_elements)
+    for (int pair = 0; pair < tile_inputs / 2; ++pair) {
+      bf16 const* const at = panel + pair * 2 * tile_outputs;
+      fetch(at, stream_ahead), fetch(at + tile_elements, stream_ahead);
+      words<16> w[2];
+      std::memcpy(&w[0], at, sizeof w[0]), std::memcpy(&w[1], at + tile_elements, sizeof w[1]);
+#pragma GCC unroll 12
+      for (int m = 0; m < M; ++m) {
+        std::uint32_t both;
+        std::memcpy(&both, a[m] + t * tile_inputs + 2 * pair, sizeof both);
+        words<16> const x = words<16>{} + both;
+        asm("vdpbf16ps %2, %1, %0" : "+v"(acc[0][m]) : "v"(w[0]), "v"(x));
+        asm("vdpbf16ps %2, %1, %0" : "+v"(acc[1][m]) : "v"(w[1]), "v"(x));
+      }
+    }
+#pragma GCC unroll 12
+  for (int m = 0; m < M; ++m)
+    std::memcpy(sums + m * stride, &acc[0][m], sizeof acc[0][m]), std::memcpy(sums + m * stride + tile_outputs, &acc[1][m], sizeof acc[1][m]);
+}
+using DotFunction = void (*)(bf16 const* const* a, bf16 const* panel, std::int64_t tiles, float* sums, std::int64_t stride);
+inline constexpr int dot_rows = 12;                        // 24 of 32 registers are sums
+inline constexpr DotFunction dot_panels[dot_rows + 1]{nullptr,       &dot_panel<1>, &dot_panel<2>, &dot_panel<3>, &dot_panel<4>,  &dot_panel<5>,  &dot_panel<6>,
+                                                      &dot_panel<7>, &dot_panel<8>, &dot_panel<9>, &dot_panel<10>, &dot_panel<11>, &dot_panel<12>};
+#endif
+
+}}}
+#if defined(__CUDACC__)
+#pragma nv_diagnostic pop
+#endif
