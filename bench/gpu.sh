@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # Everything that needs a GPU, on any machine with one and with nvcc; results go to $OUT or build/gpu as they come.
-#   bench/gpu.sh [--phase build|test|sanitize|bench|peers]...      (default: all, in this order; each is bounded in time)
-#   build     the programs of the next three phases -> build/gpu/programs; needs no GPU where ARCH says what for (ARCH=90a). The phases
-#             build what is missing or was made from other sources, so that programs may come from another machine
+#   bench/gpu.sh [--phase build|test|sanitize|bench|peers]...      (default: all, in this order)
+# No phase takes more than 480 s, what it builds included: what matters most comes first, and what the time did not allow is named.
+#   build     the programs of the next three phases -> build/gpu/programs; needs no GPU where ARCH says what for (ARCH=90a); again: goes on.
+#             The phases build what is missing or was made from other sources, so that programs may come from another machine
 #   test      tests/cuda and the instructions by nvcc, on the device; what the instructions gave -> fragments.tar.gz (see
 #             tests/simt/tests/fragments.hpp); logs of this and the next phase -> logs.tar.gz
 #   sanitize  compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over the same programs
 #   bench     layers of published models: device time, host time, percent of the limits measured in the same run -> bench.txt, bench.jsonl
 #   peers     the same shapes through torch, transformers and Triton, where python3 has them -> peers.txt, peers.jsonl
-# ARCH, NVCC, COTERIE_DOCTEST (folder with doctest/doctest.h), JOBS, BUILD_SECONDS (for the tests, and again for the benchmarks)
+# ARCH, NVCC, COTERIE_DOCTEST (folder with doctest/doctest.h), JOBS, TESTS (names, in order; else all), PHASE_SECONDS (480)
+# Exit code 1: something failed; 3: nothing failed, but the time did not allow everything
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-usage() { sed -n '2,12s/^# \{0,1\}//p' bench/gpu.sh >&2; exit 2; }
+usage() { sed -n '2,14s/^# \{0,1\}//p' bench/gpu.sh >&2; exit 2; }
 phases=()
 while (($#)); do
   case $1 in
@@ -24,7 +26,7 @@ done
 ((${#phases[@]})) || phases=(build test sanitize bench peers)
 out=${OUT:-build/gpu}
 objects=build/gpu/objects programs=build/gpu/programs logs=build/gpu/logs fragments=build/gpu/fragments
-jobs=${JOBS:-$(nproc)} build_seconds=${BUILD_SECONDS:-1200}
+jobs=${JOBS:-$(nproc)} phase_seconds=${PHASE_SECONDS:-480}
 nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)} doctest=${COTERIE_DOCTEST:-/usr/include}
 mkdir -p "$out" "$objects" "$programs" "$logs" "$fragments"
 
@@ -44,7 +46,12 @@ here=()                                          # options that another machine 
 flags=(-std=c++20 -lineinfo -Iinclude -Itests "${generate[@]}")
 { date -u +%Y-%m-%dT%H:%MZ; git log -1 --format=%H 2>/dev/null || true; "$nvcc" --version 2>/dev/null | tail -1 || true; } >"$out/run.txt"
 
-failed=()
+failed=() cut=()
+rm -f "$objects"/*.failed                        # each file is tried once a run
+# Seconds that the phase has left, 5 of which go to ending what does not end by itself; and the smaller of them and a limit.
+left() { local n=$((deadline - SECONDS - 5)); echo $((n > 0 ? n : 0)); }
+at_most() { local n; n=$(left); echo $((n < $1 ? n : $1)); }
+bounded() { timeout -k 5 "$@"; }                 # 124 and 137: its time was over
 # What a file is made from: the options, device included, every header and its own sources. By contents, for a copy of the tree has other
 # dates.
 headers=$(find include tests bench \( -name '*.hpp' -o -name '*.cuh' \) -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum)
@@ -52,42 +59,69 @@ key() { { echo "${flags[*]} $headers $1"; shift; cat "$@"; } | sha256sum; } # OP
 made() { [[ -e $1 && $(cat "$1.key" 2>/dev/null) == "$2" ]]; }               # FILE KEY
 object() { local name; name=$(echo "$1" | tr / _); echo "$objects/${name%.*}.o"; }
 
-# Compiles files side by side, those that changed; names those that fail. An optimisation level is the host's: device code is always optimised.
+# Compiles files side by side in this order, those that changed; names those that fail. An optimisation level is the host's: device code is
+# always optimised.
 compile() {                                      # FLAGS... -- FILES...
-  local extra=() old=() source
+  local extra=() old=() source seconds
   while [[ $1 != -- ]]; do extra+=("$1"); shift; done
   shift
   for source in "$@"; do
     made "$(object "$source")" "$(key "${extra[*]}" "$source")" && continue
+    [[ ! -e $(object "$source").failed ]] || continue
     rm -f "$(object "$source")"{,.key}
     old+=("$source")
   done
   ((${#old[@]})) || return 0
-  command -v "$nvcc" >/dev/null || { echo "build: nvcc is missing"; return 0; }
-  echo "build: ${#old[@]} files for $arch"
+  command -v "$nvcc" >/dev/null || { echo "build: nvcc is missing"; for source in "${old[@]}"; do touch "$(object "$source").failed"; done; return 0; }
+  seconds=$(build_time)
+  echo "build: ${#old[@]} files for $arch, at most $seconds s"
+  ((seconds)) || return 0
   # shellcheck disable=SC2016                    # the inner shell's own variables
   for source in "${old[@]}"; do printf '%s\0' "$source" "$(object "$source")" "$(key "${extra[*]}" "$source")"; done |
-    timeout "$build_seconds" xargs -0 -n 3 -P "$jobs" bash -c '
+    bounded "$seconds" xargs -0 -n 3 -P "$jobs" bash -c '
       source=${*: -3:1} object=${*: -2:1} key=${*: -1}                       # xargs puts them last
-      "${@:1:$#-3}" -c "$source" -o "$object" >"$object.log" 2>&1 || { echo "does not compile: $source"; tail -n 30 "$object.log"; rm -f "$object"; exit 0; }
+      "${@:1:$#-3}" -c "$source" -o "$object" >"$object.log" 2>&1 || { echo "does not compile: $source"; tail -n 30 "$object.log"; rm -f "$object"; touch "$object.failed"; exit 0; }
       echo "$key" >"$object.key"' \
-      bash "$nvcc" "${here[@]}" "${flags[@]}" "${extra[@]}" || echo "build: stopped after $build_seconds s or by an error"
+      bash "$nvcc" "${here[@]}" "${flags[@]}" "${extra[@]}" || echo "build: stopped after $seconds s or by an error"
 }
+# A file that is not there: because of an error in it, or for want of time.
+missing() { if [[ -e $(object "$1").failed ]]; then failed+=("build of $1"); else cut+=("build of $1"); fi; }
+# What a phase may spend on building: all of it, or, where programs are to run, half.
+build_time() { if [[ $phase == build ]]; then left; else at_most $((phase_seconds / 2)); fi; }
 # PROGRAM KEY SOURCES...: from the objects of the sources. Without what only a debugger reads: programs travel.
 link() {
-  local program=$programs/$1 key=$2 links=() source
+  local program=$programs/$1 key=$2 links=() libraries=() source
+  [[ $1 =~ ^(library|bench_cuda)$ ]] && libraries=(-lcublasLt)
   shift 2
   for source in "$@"; do links+=("$(object "$source")"); done
   rm -f "$program" "$program.key"
-  "$nvcc" "${generate[@]}" "${links[@]}" -o "$program" -Xlinker -s -lcublasLt >"$objects/link.log" 2>&1 || { echo "does not link: $program"; tail -n 5 "$objects/link.log"; rm -f "$program"; return 1; }
+  "$nvcc" "${generate[@]}" "${links[@]}" -o "$program" -Xlinker -s "${libraries[@]}" >"$objects/link.log" 2>&1 || { echo "does not link: $program"; tail -n 5 "$objects/link.log"; rm -f "$program"; return 1; }
   echo "$key" >"$program.key"
 }
 
+# The tests by what they say of the rest, most first; then those not named here.
+ordered_tests() {
+  local name source
+  local order=()
+  if [[ -n ${TESTS:-} ]]; then read -ra order <<<"$TESTS"
+  else
+    order=(instructions product experts dispatch router combine layer graph router_learned pack library router_thread)
+    for source in tests/cuda/*.cpp; do
+      name=$(basename "$source" .cpp)
+      [[ " ${order[*]} " == *" $name "* ]] || order+=("$name")
+    done
+  fi
+  for name in "${order[@]}"; do
+    source=tests/cuda/$name.cpp
+    [[ $name != instructions ]] || source=tests/simt/tests/instructions.cpp
+    [[ -e $source ]] || { echo "bench/gpu.sh: TESTS: there is no test $name" >&2; exit 2; }
+    tests+=("$source")
+  done
+}
 build_tests() {
-  [[ -z ${tests[*]:-} ]] || return 0               # once a run
+  [[ -n ${tests[*]:-} ]] || ordered_tests
   local shared=(tests/simt/main.cpp tests/random/numbers.cpp tests/cuda/layer/host.cpp tests/cuda/random/check.cpp)
   local options=(-x cu -O1 '-DCOTERIE_TESTS_DIR="tests"') old=() source name
-  mapfile -t tests < <(ls tests/cuda/*.cpp tests/simt/tests/instructions.cpp)
   for source in "${tests[@]}"; do
     name=$(basename "$source" .cpp)
     made "$programs/$name" "$(key "${options[*]}" "$source" "${shared[@]}")" && continue
@@ -96,24 +130,26 @@ build_tests() {
   done
   ((${#old[@]})) || return 0
   [[ -e $doctest/doctest/doctest.h ]] || { echo "build: doctest is missing (COTERIE_DOCTEST=folder)"; failed+=("build of the tests"); return 0; }
-  compile "${options[@]}" -- "${old[@]}" "${shared[@]}"
+  compile "${options[@]}" -- "${shared[@]}" "${old[@]}"
+  for source in "${shared[@]}"; do [[ -e $(object "$source").key ]] || { missing "$source"; return 0; }; done
   for source in "${old[@]}"; do
-    if [[ ! -e $(object "$source").key ]] || ! link "$(basename "$source" .cpp)" "$(key "${options[*]}" "$source" "${shared[@]}")" "$source" "${shared[@]}"; then failed+=("build of $source"); fi
+    if [[ ! -e $(object "$source").key ]]; then missing "$source"
+    else link "$(basename "$source" .cpp)" "$(key "${options[*]}" "$source" "${shared[@]}")" "$source" "${shared[@]}" || failed+=("build of $source"); fi
   done
 }
 build_bench() {
-  [[ -z ${benches[*]:-} ]] || return 0             # once a run
   local good=() source key
-  mapfile -t benches < <(ls bench/cuda/*.cu)
+  benches=(bench/cuda/main.cu bench/cuda/qwen3_30b_a3b.cu bench/cuda/mixtral_8x7b.cu)
+  for source in bench/cuda/*.cu; do [[ " ${benches[*]} " == *" $source "* ]] || benches+=("$source"); done
   key=$(key -O2 "${benches[@]}")
   made "$programs/bench_cuda" "$key" && return 0
   rm -f "$programs/bench_cuda"{,.key}
   compile -O2 -- "${benches[@]}"
   for source in "${benches[@]}"; do
-    if [[ -e $(object "$source").key ]]; then good+=("$source"); else failed+=("build of $source"); fi
+    if [[ -e $(object "$source").key ]]; then good+=("$source"); else missing "$source"; fi
   done
   ((${#good[@]} == ${#benches[@]})) || key="without some presets"          # the next run tries again
-  ((${#good[@]})) || return 0
+  [[ ${good[0]:-} == bench/cuda/main.cu ]] || return 0
   link bench_cuda "$key" "${good[@]}" || failed+=("build of bench_cuda")
 }
 phase_build() {
@@ -123,11 +159,14 @@ phase_build() {
 }
 phase_test() {
   build_tests
-  local source name
+  local source name code seconds
   for source in "${tests[@]}"; do
-    name=$(basename "$source" .cpp)
+    name=$(basename "$source" .cpp) code=0 seconds=$(at_most 120)
     [[ -x $programs/$name ]] || continue
-    if COTERIE_FRAGMENTS=$fragments timeout 120 "$programs/$name" >"$logs/test-$name.txt" 2>&1; then echo "passed: $name ($(grep -o 'assertions: *[0-9]*' "$logs/test-$name.txt" || true))"
+    ((seconds >= 5)) || { cut+=("test $name"); continue; }
+    COTERIE_FRAGMENTS=$fragments bounded "$seconds" "$programs/$name" >"$logs/test-$name.txt" 2>&1 || code=$?
+    if ((code == 0)); then echo "passed: $name ($(grep -o 'assertions: *[0-9]*' "$logs/test-$name.txt" || true))"
+    elif (((code == 124 || code == 137) && seconds < 120)); then cut+=("test $name after $seconds s")
     else echo "FAILED: $name"; tail -n 25 "$logs/test-$name.txt"; failed+=("test $name"); fi
   done
   tar -C build/gpu -czf "$out/fragments.tar.gz" fragments
@@ -136,43 +175,60 @@ phase_test() {
 # Whether the sanitizer's log names an error: where its time ran out there is no exit code that says so. "0 hazards" of a summary is none.
 found() { grep '^=========' "$1" | grep -v 'SUMMARY: 0 ' | grep -E 'Invalid|Race reported|hazard|Barrier error|Uninitialized|ERROR SUMMARY: [1-9]' >/dev/null; }
 phase_sanitize() {
-  local sanitizer tool name log code
+  local sanitizer tool name log code seconds
   sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
   [[ -n $sanitizer ]] || { echo "sanitize: skipped, compute-sanitizer is missing"; return 0; }
   build_tests
   for tool in memcheck racecheck synccheck initcheck; do
     for name in dispatch router product combine experts pack graph layer; do
       [[ -x $programs/$name && ( $tool == memcheck || ! $name =~ ^(experts|pack|graph|layer)$ ) ]] || continue
-      log=$logs/sanitize-$tool-$name.txt code=0
-      timeout 25 "$sanitizer" --tool "$tool" --error-exitcode 9 "$programs/$name" >"$log" 2>&1 || code=$?
+      log=$logs/sanitize-$tool-$name.txt code=0 seconds=$(at_most 20)
+      ((seconds >= 5)) || { cut+=("$tool $name"); continue; }
+      bounded "$seconds" "$sanitizer" --tool "$tool" --error-exitcode 9 "$programs/$name" >"$log" 2>&1 || code=$?
       if grep -q 'Device not supported' "$log"; then echo "$tool: $name skipped, the tool does not support the device"
-      elif found "$log" || ((code != 0 && code != 124)); then
+      elif found "$log" || ((code != 0 && code != 124 && code != 137)); then
         echo "$tool: $name FAILED ($code)"
         if found "$log"; then grep -m 15 '^=========' "$log"; else tail -n 15 "$log"; fi
         failed+=("$tool $name")
-      elif ((code == 124)); then echo "$tool: $name clean as far as it came in 25 s"
+      elif ((code)); then echo "$tool: $name clean as far as it came in $seconds s"
       else echo "$tool: $name clean"; fi
     done
   done
   tar -C build/gpu -czf "$out/logs.tar.gz" logs
 }
+# A program that prints as it goes: the end of its time is no failure.
+until_cut() {                                    # NAME COMMAND...
+  local name=$1 code=0 seconds
+  seconds=$(left)
+  shift
+  ((seconds >= 5)) || { cut+=("$name"); return 0; }
+  bounded "$seconds" "$@" 2>&1 | tee "$out/$name.txt" || code=$?
+  if ((code == 124 || code == 137)); then cut+=("$name after $seconds s"); elif ((code)); then failed+=("$name"); fi
+}
 phase_bench() {
   build_bench
-  [[ -x $programs/bench_cuda ]] || return 0
-  timeout 540 "$programs/bench_cuda" --json "$out/bench.jsonl" 2>&1 | tee "$out/bench.txt" || failed+=(bench)
+  [[ ! -x $programs/bench_cuda ]] || until_cut bench "$programs/bench_cuda" --json "$out/bench.jsonl"
 }
 phase_peers() {
-  python3 -c 'import torch; torch.cuda.init()' 2>/dev/null || { echo "peers: skipped, python3 has no torch with CUDA"; return 0; }
-  timeout 420 python3 bench/cuda/peers.py --json "$out/peers.jsonl" 2>&1 | tee "$out/peers.txt" || failed+=(peers)
+  bounded "$(at_most 60)" python3 -c 'import torch; torch.cuda.init()' 2>/dev/null || { echo "peers: skipped, python3 has no torch with CUDA"; return 0; }
+  until_cut peers python3 bench/cuda/peers.py --json "$out/peers.jsonl"
 }
 
 for phase in "${phases[@]}"; do
-  start=$SECONDS
+  start=$SECONDS deadline=$((SECONDS + phase_seconds))
   echo "== $phase"
   "phase_$phase"
   echo "== $phase: $((SECONDS - start)) s"
 done
+code=0
+declare -A named=()
+for what in "${cut[@]}"; do                      # once each; what a later phase has built after all is no more missing
+  [[ -z ${named[$what]:-} ]] || continue
+  named[$what]=1
+  [[ $what == "build of "* && -e $(object "${what#build of }").key ]] || { echo "bench/gpu.sh: no time for: $what" >&2; code=3; }
+done
 if ((${#failed[@]})); then
-  printf 'bench/gpu.sh: failed: %s\n' "${failed[@]}" >&2
-  exit 1
+  printf 'bench/gpu.sh: failed: %s\n' "${failed[@]}" | sort -u >&2
+  code=1
 fi
+exit $code

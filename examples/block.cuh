@@ -5,8 +5,8 @@
 
 namespace example {
 
-// A block of threads per token: y = x / rms(x) * weight.
-template <int H> __global__ void rms_norm_kernel(float const* x, float const* weight, float* y) {
+// A block of threads per token: y = x / rms(x) * weight, in the type of who reads it.
+template <int H, class V> __global__ void rms_norm_kernel(float const* x, float const* weight, V* y) {
   COTERIE_SHARED(sum, float[1]);
   std::int64_t const t = blockIdx.x;
   if (threadIdx.x == 0) {
@@ -14,7 +14,7 @@ template <int H> __global__ void rms_norm_kernel(float const* x, float const* we
     for (int h = 0; h < H; ++h) sum[0] += x[t * H + h] * x[t * H + h];
   }
   __syncthreads();
-  for (int h = static_cast<int>(threadIdx.x); h < H; h += static_cast<int>(blockDim.x)) y[t * H + h] = x[t * H + h] / sqrtf(sum[0] / H + 1e-5f) * weight[h];
+  for (int h = static_cast<int>(threadIdx.x); h < H; h += static_cast<int>(blockDim.x)) y[t * H + h] = coterie::from_float<V>(x[t * H + h] / sqrtf(sum[0] / H + 1e-5f) * weight[h]);
 }
 // y[t] (+)= w x[t], a block of Outputs threads per token.
 template <int Outputs, int Inputs, bool Add> __global__ void matrix_kernel(float const* w, float const* x, float* y) {
@@ -31,9 +31,9 @@ template <int D> __global__ void rotate_kernel(float* x, int heads, std::int64_t
   p[i] = a * c - b * s, p[i + D / 2] = b * c + a * s;
 }
 // Causal attention over the cache, a thread per head of a token, with a running maximum.
-template <Shape S> __global__ void attention_kernel(float const* q, float const* keys, float const* values, float* mixed, std::int64_t past) {
-  constexpr int D = S.head_dim, Q = S.heads * D, KV = S.kv_heads * D;
-  int const head = static_cast<int>(threadIdx.x), group = head / (S.heads / S.kv_heads);
+template <int Heads, int KvHeads, int D> __global__ void attention_kernel(float const* q, float const* keys, float const* values, float* mixed, std::int64_t past) {
+  constexpr int Q = Heads * D, KV = KvHeads * D;
+  int const head = static_cast<int>(threadIdx.x), group = head / (Heads / KvHeads);
   std::int64_t const t = blockIdx.x;
   float most = -INFINITY, sum = 0, out[D] = {};
   for (std::int64_t p = 0; p <= past + t; ++p) {
@@ -47,6 +47,6 @@ template <Shape S> __global__ void attention_kernel(float const* q, float const*
   for (int d = 0; d < D; ++d) mixed[t * Q + head * D + d] = out[d] / sum;
 }
 // x += y, a block of H threads per token.
-template <int H> __global__ void add_kernel(float const* y, float* x) { x[std::int64_t{blockIdx.x} * H + threadIdx.x] += y[std::int64_t{blockIdx.x} * H + threadIdx.x]; }
+template <int H, class V> __global__ void add_kernel(V const* y, float* x) { x[std::int64_t{blockIdx.x} * H + threadIdx.x] += coterie::to_float(y[std::int64_t{blockIdx.x} * H + threadIdx.x]); }
 
 }

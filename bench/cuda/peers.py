@@ -23,7 +23,7 @@ SHAPES = {
     "deepseek_v3/routed": (256, 8, 7168, 2048),
 }
 NEVER_CAPTURED = ("eager loop", "transformers eager")  # they ask the device for sizes
-TOKENS = [1, 4, 16, 64, 256, 1024, 4096, 16384, 32768]
+TOKENS = [1, 2, 4, 8, 16, 64, 256, 1024, 4096, 16384, 32768]
 
 
 class Layer:

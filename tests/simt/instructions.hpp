@@ -25,6 +25,11 @@ template <class T> constexpr simt::Half half_of() {
   return std::is_same_v<T, bf16> ? simt::Half::bf16 : simt::Half::fp16;
 }
 
+template <class T> constexpr simt::Fp8 fp8_of() {
+  static_assert(std::is_same_v<T, fp8_e4m3> || std::is_same_v<T, fp8_e5m2>, "T is coterie::fp8_e4m3 or coterie::fp8_e5m2");
+  return std::is_same_v<T, fp8_e4m3> ? simt::Fp8::e4m3 : simt::Fp8::e5m2;
+}
+
 template <class T> COTERIE_DEVICE T& dynamic_shared() { return *static_cast<T*>(simt::dynamic_shared(sizeof(T))); }
 
 COTERIE_DEVICE uint4 load16(void const* p) {
@@ -65,6 +70,13 @@ template <class T> COTERIE_DEVICE std::uint32_t pack2(float low, float high) {
 }
 template <class T> COTERIE_DEVICE float2 unpack2(std::uint32_t v) {
   return {to_float(T{static_cast<std::uint16_t>(v)}), to_float(T{static_cast<std::uint16_t>(v >> 16)})};
+}
+
+template <class T> COTERIE_DEVICE std::uint16_t pack2_fp8(float low, float high) {
+  return static_cast<std::uint16_t>(simt::to_fp8(low, fp8_of<T>()) | simt::to_fp8(high, fp8_of<T>()) << 8);
+}
+template <class T> COTERIE_DEVICE std::uint32_t unpack2_fp8(std::uint16_t v) {
+  return pack2<fp16>(simt::of_fp8(static_cast<std::uint8_t>(v), fp8_of<T>()), simt::of_fp8(static_cast<std::uint8_t>(v >> 8), fp8_of<T>()));
 }
 
 COTERIE_DEVICE void bar_sync(int id, int threads, At at = At::here()) { simt::named_barrier(id, threads, true, at); }

@@ -101,6 +101,11 @@ void wgmma_commit(Where);
 void wgmma_wait(int pending, Where);
 void set_registers(int count, bool more, Where);
 
+// Numbers of 8 bits, to nearest even without infinities, and back.
+enum class Fp8 : int { e4m3, e5m2 };
+std::uint8_t to_fp8(float v, Fp8);
+float of_fp8(std::uint8_t bits, Fp8);
+
 // mbarriers and bulk copies.
 void mbarrier_init(std::uint64_t* bar, unsigned count);
 void mbarrier_arrive(std::uint64_t* bar, unsigned expected_bytes, bool expects);

@@ -89,9 +89,10 @@ struct Experts<C, Host> {
     auto const& l = weights.layout;
     auto const bias = [&](std::size_t offset, bool has) { return C.expert.bias && has ? weights.floats(offset) : nullptr; };
     using T = typename Layout::ExpertT;
+    host::ReadAhead ahead{packed.data + l.expert_panels, l.expert_stride, l.expert_down, p.hit, hits};
     host::FfnGroups<T> const groups{.count = hits, .hit = p.hit, .begin = batch.begin, .first = 0, .weights = packed.data + l.expert_panels,
                                     .stride = l.expert_stride, .down = l.expert_down, .gate_bias = bias(l.gate_bias, Layout::has_gate),
-                                    .up_bias = bias(l.up_bias, true), .down_bias = bias(l.down_bias, true), .ffn = F, .width = W};
+                                    .up_bias = bias(l.up_bias, true), .down_bias = bias(l.down_bias, true), .ffn = F, .width = W, .ahead = weights.header().mapped ? &ahead : nullptr};
     host::FfnRows<Operand, V> const rows{.a = a, .map = gather ? nullptr : batch.token, .h = reinterpret_cast<Operand*>(p.h), .out = out.data, .out_stride = out.stride};
     host::ffn<V, T>(*on.pool, engine, host::activation_for<C.expert, V>(engine.path), Layout::has_gate, Layout::gate_up, Layout::down, groups, rows);
   }

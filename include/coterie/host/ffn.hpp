@@ -3,6 +3,7 @@
 #include "../experts/activation.hpp"
 #include "dot_engine.hpp"
 #include "pool.hpp"
+#include "read_ahead.hpp"
 #include "rows.hpp"
 #include "tiles.hpp"
 
@@ -60,8 +61,6 @@ inline std::string explain_ffn(Isa path, char const* weights, std::int64_t rows,
          (tiles ? "tiles of 32 rows x 32 columns" : dots ? "blocks of " + std::to_string(dot_rows) + " rows x 32 columns" : "blocks of " + std::to_string(row_block) + " rows x 128 columns") + " for up to " + std::to_string(rows) + " rows";
 }
 
-inline constexpr std::int64_t ffn_panels = 8;              // panels per task: Mixtral's gate and up in 112 tasks of 2 MiB per expert
-
 // One expert's rows [begin, end) and weights.
 template <class T> struct FfnGroup {
   std::int64_t begin, end;
@@ -77,6 +76,7 @@ template <class T> struct FfnGroups {
   std::size_t stride, down;                                // bytes from expert to expert, and from gate_up to down
   float const *gate_bias, *up_bias, *down_bias;            // of expert `first`, [ffn], [ffn], [width]; null: none
   std::int64_t ffn, width;
+  ReadAhead* ahead = nullptr;                              // of weights that are a mapped file
   FfnGroup<T> operator[](std::int64_t i) const {
     std::int32_t const e = hit[i];
     std::int64_t const n = e - first;
@@ -104,6 +104,7 @@ void ffn(Pool& pool, Engine const& engine, Activate* activate, bool paired, Pane
   std::int64_t const width = down.padded_inputs(), k = up.padded_inputs(), up_tasks = ceil_div(up.panels(), ffn_panels), down_tasks = ceil_div(down.panels(), ffn_panels);
   std::int64_t const columns = paired ? tile_outputs : panel_outputs;
   pool.run(groups.count * up_tasks, [&](std::int64_t task) {
+    if (groups.ahead) groups.ahead->reads_gate_up(task, groups.count * up_tasks);
     auto const g = groups[task / up_tasks];
     std::int64_t const p0 = task % up_tasks * ffn_panels, last = p0 + ffn_panels < up.panels() ? p0 + ffn_panels : up.panels();
     engine.multiply(g.gate_up, up, g.end - g.begin, p0, last, [&](std::int64_t r) { return rows.a + (rows.map ? rows.map[g.begin + r] : g.begin + r) * k; },
@@ -124,8 +125,9 @@ void ffn(Pool& pool, Engine const& engine, Activate* activate, bool paired, Pane
     if (last == up.panels() && up.panels() * columns < width)
       for (std::int64_t r = g.begin; r < g.end; ++r)
         for (std::int64_t c = up.panels() * columns; c < width; ++c) rows.h[r * width + c] = Operand{};
-  });
+  }, up_tasks);
   pool.run(groups.count * down_tasks, [&](std::int64_t task) {
+    if (groups.ahead) groups.ahead->reads_down(task, groups.count * down_tasks);
     auto const g = groups[task / down_tasks];
     std::int64_t const p0 = task % down_tasks * ffn_panels, last = p0 + ffn_panels < down.panels() ? p0 + ffn_panels : down.panels();
     engine.multiply(g.down, down, g.end - g.begin, p0, last, [&](std::int64_t r) { return rows.h + (g.begin + r) * width; },
@@ -140,7 +142,7 @@ void ffn(Pool& pool, Engine const& engine, Activate* activate, bool paired, Pane
                           for (std::int64_t j = 0; j < real; ++j) to[j] = from_float<V>(values[j]);
                       }
                     });
-  });
+  }, down_tasks);
 }
 
 }}}

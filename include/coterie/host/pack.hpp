@@ -38,9 +38,12 @@ class PackSink {
   // An expert's matrices, from numbers or from codes.
   template <Config C, class M> void experts(std::size_t offset, PanelShape shape, M const& first, M const& second, Where at) {
     using T = PanelShape::expert_t<C>;
+    std::size_t const bytes = PanelShape::bytes<T>(shape);
+    place(on_.pool->nodes(), data_ + offset, bytes, bytes / static_cast<std::size_t>(shape.panels()) * ffn_panels);
     if constexpr (is_float(C.weights)) matrices<T>(offset, shape, first, second, at);
     else if constexpr (is_float(M::type)) pack_quantised(*on_.pool, this->at<T>(offset), shape, Quantiser<C.weights, C.quant, typename M::value>{strided(first)}, Quantiser<C.weights, C.quant, typename M::value>{strided(second)});
     else pack_quantised(*on_.pool, this->at<T>(offset), shape, Copier<C.weights, C.quant>{codes<C.quant>(first)}, Copier<C.weights, C.quant>{codes<C.quant>(second)});
+    settle(on_.pool->nodes(), data_ + offset, bytes);
   }
   void floats(std::size_t offset, float const* from, std::int64_t n, Where) { std::memcpy(at<float>(offset), from, static_cast<std::size_t>(n) * sizeof(float)); }
   template <class M> void rows_as_floats(std::size_t offset, M const& m, int rows, Where) {

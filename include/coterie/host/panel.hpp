@@ -13,6 +13,7 @@
 namespace coterie { inline namespace v0 { namespace host {
 
 inline constexpr int tile_outputs = 16, tile_inputs = 32, tile_elements = tile_outputs * tile_inputs, panel_outputs = 32;
+inline constexpr std::int64_t ffn_panels = 8;              // panels per task of an ffn: Mixtral's gate and up in 112 tasks of 2 MiB (bf16)
 
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t to) { return (n + to - 1) / to * to; }
 constexpr std::int64_t ceil_div(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }

@@ -74,6 +74,7 @@ class File {
 
   std::string const& path() const { return path_; }
   std::uint64_t bytes() const { return bytes_; }   // when it was opened
+  int descriptor() const { return descriptor_; }
 
   // Reads into.size() bytes at `offset`; throws Error when the file holds fewer (it was cut since) or cannot be read.
   void read(std::uint64_t offset, std::span<std::byte> into, Where at = Where::here()) const {

@@ -1,4 +1,6 @@
 // The emulator's sample kernels and every width of product, for nvcc.
+// opcodes sm_90a to_fp8_kernel: F2FP
+// opcodes sm_90a of_fp8_kernel: F2FP
 #include "../tests/collectives.cuh"
 #include "../tests/grids.cuh"
 #include "../tests/hopper.cuh"
@@ -23,6 +25,7 @@ template <class T> void use_all() {
 void use_samples(float const* x, float* y, cudaStream_t stream) {
   use_all<bf16>();
   use_all<fp16>();
+  use(samples::to_fp8_kernel<fp8_e4m3>), use(samples::to_fp8_kernel<fp8_e5m2>), use(samples::of_fp8_kernel<fp8_e4m3>), use(samples::of_fp8_kernel<fp8_e5m2>);
   use(samples::block_sum_kernel<256>), use(samples::top_k_kernel<96, 7>), use(samples::sort_kernel), use(samples::hand_over_kernel);
   use(samples::last_block_kernel), use(samples::turnstile_kernel), use(samples::chained_by_one_kernel), use(samples::careless_kernel);
   use(samples::ldmatrix_kernel<samples::Matrices::x4>), use(samples::ldmatrix_kernel<samples::Matrices::x4_transposed>);

@@ -3,6 +3,7 @@
 #include "../array.hpp"
 #include "expect.hpp"
 #include "hopper.cuh"
+#include "instructions.cuh"
 #include "maps.hpp"
 #include "numbers.hpp"
 
@@ -12,7 +13,6 @@ using samples::check_found;
 using samples::run;
 using samples::run_shared;
 using simt::Array;
-
 
 enum class Mistake : int {
   none, no_init, too_many_arrivals, zero_count, short_bytes, read_early, never_awaited, misaligned_tile, wrong_rank, no_map, no_expect, overwrite,
@@ -171,6 +171,9 @@ TEST_CASE("hopper faults: instructions that sm_80 does not have") {
     return found;
   };
   CHECK(on_ampere([&] { run(vote_kernel, 1, 32, p.data()); }).find("elect.sync needs sm_90, the device is sm_80") == 0);
+  Array<float> const numbers(std::vector<float>(64, 1.f));
+  Array<std::uint16_t> const packed(32);
+  CHECK(on_ampere([&] { run(samples::to_fp8_kernel<fp8_e4m3>, 1, 32, numbers.data(), packed.data()); }).find("a conversion to fp8 needs sm_89, the device is sm_80") == 0);
   CHECK(on_ampere(loading<Mistake::none>(in, out)).find("needs sm_90, the device is sm_80") != std::string::npos);
   CHECK(on_ampere([&] {
     Array<float> c(64);

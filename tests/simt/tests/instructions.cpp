@@ -1,6 +1,7 @@
 // Every wrapper against the element map of the PTX manual, written out a second time and differently.
 // On a GPU the same file tests the hardware, and records it (fragments.hpp).
 #include <cuda/support.hpp>
+#include <algorithm>
 #include <cstring>
 #include "fragments.hpp"
 #include "hopper.cuh"
@@ -121,6 +122,77 @@ TEST_CASE_TEMPLATE("instructions: pack2 and unpack2", T, bf16, fp16) {
     for (unsigned low : {0u, 0x7fffu, 0x8000u, 0x8001u}) in.push_back(coterie::bit_cast<float>(i << 16 | low));
   for (unsigned i = 0; i < 65536; i += 5) in.push_back(to_float(fp16{static_cast<std::uint16_t>(i)}) * (i % 3 ? 1.f : 1.00048828125f));
   check_conversions<T>(in);
+}
+// The numbers of an 8-bit format by their codes from 0 up, counted and not computed from bits: steps as small as they get for the first two
+// binades, twice as large in every following one. (OCP 8-bit Floating Point Specification, table 1.)
+struct Fp8Format { int codes_a_binade, finite; double first; };
+template <class T> constexpr Fp8Format fp8_format = std::is_same_v<T, fp8_e4m3> ? Fp8Format{8, 127, 0x1p-9} : Fp8Format{4, 124, 0x1p-16};
+template <class T> std::vector<double> fp8_numbers() {
+  Fp8Format const f = fp8_format<T>;
+  std::vector<double> all{0};
+  for (double step = f.first; static_cast<int>(all.size()) < f.finite; all.push_back(all.back() + step))
+    if (all.size() % z(f.codes_a_binade) == 1 && static_cast<int>(all.size()) > 2 * f.codes_a_binade) step *= 2;
+  return all;
+}
+// The code of the nearest number, the even one of two; the largest for what lies beyond; without the sign.
+int fp8_nearest(std::vector<double> const& numbers, float v) {
+  double const size = std::fabs(double{v});
+  if (size >= numbers.back()) return static_cast<int>(numbers.size()) - 1;
+  int const above = static_cast<int>(std::upper_bound(numbers.begin(), numbers.end(), size) - numbers.begin());
+  double const middle = (numbers[z(above - 1)] + numbers[z(above)]) / 2;
+  return size < middle || (size == middle && above % 2 == 1) ? above - 1 : above;
+}
+bool has_fp8() { return Cuda{}.device.major * 10 + Cuda{}.device.minor >= 89; }
+
+TEST_CASE_TEMPLATE("instructions: every number of 8 bits becomes fp16", T, fp8_e4m3, fp8_e5m2) {
+  if (!has_fp8()) return;
+  auto const numbers = fp8_numbers<T>();
+  std::vector<std::uint16_t> codes(256 * 2);
+  for (int i = 0; i < 256; ++i) codes[z(i)] = static_cast<std::uint16_t>(i | (255 - i) << 8), codes[z(256 + i)] = static_cast<std::uint16_t>(i | i << 8);
+  Array<std::uint16_t> in(codes);
+  Array<std::uint32_t> out(codes.size());
+  launch(samples::of_fp8_kernel<T>, Launch{.grid = 8, .block = 64}, nullptr, at(), in.data(), out.data());
+  auto const got = out.get();
+  int wrong = 0;
+  for (std::size_t i = 0; i < codes.size(); ++i)
+    for (int half = 0; half < 2; ++half) {
+      int const code = codes[i] >> 8 * half & 255, size = code & 127;
+      float const v = to_float(fp16{static_cast<std::uint16_t>(got[i] >> 16 * half)});
+      if (size < fp8_format<T>.finite) wrong += std::fabs(double{v}) != numbers[z(size)] || std::signbit(v) != (code >= 128);
+      else if (std::is_same_v<T, fp8_e5m2> && size == 124) wrong += !std::isinf(v) || std::signbit(v) != (code >= 128);
+      else wrong += !std::isnan(v);
+    }
+  CHECK(wrong == 0);
+}
+TEST_CASE_TEMPLATE("instructions: floats become numbers of 8 bits", T, fp8_e4m3, fp8_e5m2) {
+  auto const numbers = fp8_numbers<T>();
+  // Two corners of the specification's table: the smallest normal number and the largest.
+  constexpr bool e4m3 = std::is_same_v<T, fp8_e4m3>;
+  CHECK(numbers[e4m3 ? 8 : 4] == (e4m3 ? 0x1p-6 : 0x1p-14));
+  CHECK(numbers.back() == (e4m3 ? 448 : 57344));
+  if (!has_fp8()) return;
+  std::vector<float> in{0.f, -0.f, NAN, -NAN, INFINITY, -INFINITY, 3.4028235e38f, -3.4028235e38f, 1e-40f, -1e-45f, bit_cast<float>(0x7f800001u), bit_cast<float>(0xffffffffu)};
+  auto const with_neighbours = [&](double v) {
+    auto const f = static_cast<float>(v);
+    for (float x : {f, std::nextafter(f, INFINITY), std::nextafter(f, -INFINITY)}) in.push_back(x), in.push_back(-x);
+  };
+  for (std::size_t i = 0; i < numbers.size(); ++i) {                       // numbers, and halfway to the next; 464 and 61440, behind the last, too
+    with_neighbours(numbers[i]);
+    with_neighbours(i + 1 < numbers.size() ? (numbers[i] + numbers[i + 1]) / 2 : numbers[i] + (numbers[i] - numbers[i - 1]) / 2);
+  }
+  for (unsigned i = 0; i < 65536; i += 5) in.push_back(bit_cast<float>(i << 16 | i * 2654435769u >> 16));
+  in.resize((in.size() + 127) / 128 * 128, 0.f);
+  Array<float> from(in);
+  Array<std::uint16_t> packed(in.size() / 2);
+  launch(samples::to_fp8_kernel<T>, Launch{.grid = static_cast<unsigned>(in.size() / 128), .block = 64}, nullptr, at(), from.data(), packed.data());
+  auto const got = packed.get();
+  int wrong = 0;
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    int const code = got[i / 2] >> i % 2 * 8 & 255;
+    if (std::isnan(in[i])) wrong += (code & 127) <= (e4m3 ? 126 : 124);
+    else wrong += code != ((std::signbit(in[i]) ? 128 : 0) | fp8_nearest(numbers, in[i]));
+  }
+  CHECK(wrong == 0);
 }
 TEST_CASE("instructions: loads, stores, zero fill") {
   std::vector<char> bytes(64);

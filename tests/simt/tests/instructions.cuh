@@ -38,6 +38,14 @@ template <class T> __global__ void convert_kernel(float const* in, std::uint32_t
   packed[i] = ptx::pack2<T>(in[2 * i], in[2 * i + 1]);
   back[i] = ptx::unpack2<T>(packed[i]);
 }
+template <class T> __global__ void to_fp8_kernel(float const* in, std::uint16_t* packed) {
+  int const i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  packed[i] = ptx::pack2_fp8<T>(in[2 * i], in[2 * i + 1]);
+}
+template <class T> __global__ void of_fp8_kernel(std::uint16_t const* packed, std::uint32_t* back) {
+  int const i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  back[i] = ptx::unpack2_fp8<T>(packed[i]);
+}
 [[maybe_unused]] __global__ static void move_kernel(char const* in, char* out) {            // 16 + 16 + 8 + 4 bytes
   ptx::store16(out, ptx::load16(in));
   ptx::store16(out + 16, ptx::load16_stream(in + 16));
