@@ -27,7 +27,7 @@ exec </dev/null
 
 # package=command that shows it is there (empty: ask dpkg)
 needs=(g++=g++ cmake=cmake ninja-build=ninja pkg-config=pkg-config doctest-dev= nlohmann-json3-dev= clang-14=clang++-14 clang-19=clang++-19 libclang-rt-19-dev=)
-((thorough)) && needs+=(libclang-rt-14-dev= libbenchmark-dev= python3=python3)
+((thorough)) && needs+=(libclang-rt-14-dev= libbenchmark-dev= python3=python3 g++-aarch64-linux-gnu=aarch64-linux-gnu-g++ qemu-user-static=qemu-aarch64-static)
 missing_packages() {
   local need
   for need in "${needs[@]}"; do

@@ -41,13 +41,32 @@ int moe_layer(Checkpoint const& checkpoint) {
   return -1;
 }
 
+// gpt-oss's blocks [E,out,in/32,16], low nibble first, scales 2^(s - 127), as what they stand for: [E,in,out].
+std::vector<float> unpacked_blocks(ShardedSafetensors const& files, TensorPlace const& p) {
+  auto const bytes = [&](TensorInfo const& t) {
+    std::vector<unsigned char> all(static_cast<std::size_t>(t.bytes()));
+    files.read(t, std::as_writable_bytes(std::span(all)));
+    return all;
+  };
+  auto const blocks = bytes(*p.tensor), scales = bytes(*p.scale);
+  auto const& shape = p.tensor->shape;
+  std::size_t const out = static_cast<std::size_t>(shape[1]), in = static_cast<std::size_t>(shape[2]) * 32;
+  std::vector<float> to(blocks.size() * 2);
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    unsigned const code = i % 2 ? blocks[i / 2] >> 4 : blocks[i / 2] & 15u;
+    std::size_t const e = i / (out * in), o = i / in % out;
+    to[(e * in + i % in) * out + o] = static_cast<float>(reference::coded(DType::mxfp4, code, -1) * std::ldexp(1., int{scales[i / 32]} - 127));
+  }
+  return to;
+}
+
 // The stored weights as the definition wants them, by each layout's own formula and not by what load() does.
 reference::Weights stored_weights(Checkpoint const& checkpoint, int layer, Config const& c) {
   reference::Weights w;
   std::map<std::pair<Part, int>, std::vector<float>> all;
   for (TensorPlace const& p : checkpoint.tensors(layer)) {
     if (p.part == Part::table) w.table = io::read_table(checkpoint.files(), *p.tensor, c.experts, Where::here());
-    else all[{p.part, p.expert}] = read_floats(checkpoint, *p.tensor);
+    else all[{p.part, p.expert}] = p.coding.format == io::Format::blocks ? unpacked_blocks(checkpoint.files(), p) : read_floats(checkpoint, *p.tensor);
   }
   auto const get = [&](Part part, int expert = -1) { return reference::Numbers(all[{part, expert}].begin(), all[{part, expert}].end()); };
   w.router = get(Part::router), w.router_bias = get(Part::router_bias), w.select_bias = get(Part::select_bias), w.expert_scale = get(Part::expert_scale);

@@ -7,6 +7,12 @@ constexpr Config granitemoe{.experts = 8, .top_k = 3, .hidden = 48, .ffn = 28, .
 constexpr Config jetmoe{.experts = 6, .top_k = 2, .hidden = 40, .ffn = 26, .router = presets::jetmoe_8b.router};
 constexpr Config aria{.experts = 8, .top_k = 3, .hidden = 48, .ffn = 22, .router = presets::aria.router, .shared = {.ffn = 44, .count = 2}};
 constexpr Config gpt_oss{.experts = 8, .top_k = 3, .hidden = 72, .ffn = 20, .router = presets::gpt_oss_20b.router, .expert = presets::gpt_oss_20b.expert};
+constexpr Config gpt_oss_mxfp4{.experts = 8, .top_k = 3, .hidden = 64, .ffn = 32, .weights = DType::mxfp4, .quant = {.group = 32},
+                               .router = presets::gpt_oss_20b.router, .expert = presets::gpt_oss_20b.expert};
+constexpr Config unpacked(Config c) {                                            // the same experts as numbers
+  c.weights = DType::bf16, c.quant = {};
+  return c;
+}
 constexpr Config llama4{.experts = 6, .top_k = 1, .hidden = 48, .ffn = 28, .router = presets::llama4_scout.router, .shared = {.ffn = 28}};
 constexpr Config cohere2_moe{.experts = 8, .top_k = 3, .hidden = 40, .ffn = 22,
   .router = {.precision = Precision::model, .score = Score::identity, .post = Post::sigmoid}, .shared = {.ffn = 22, .mix = SharedMix::average}};
@@ -24,6 +30,11 @@ TEST_CASE("golden granitemoe") { golden::family<granitemoe>("granitemoe"); }
 TEST_CASE("golden jetmoe") { golden::family<jetmoe>("jetmoe"); }
 TEST_CASE("golden aria") { golden::family<aria>("aria"); }
 TEST_CASE("golden gpt_oss") { golden::family<gpt_oss>("gpt_oss"); }
+TEST_CASE("golden gpt_oss_mxfp4, as it is stored and in bf16") {
+  golden::family<gpt_oss_mxfp4>("gpt_oss_mxfp4");
+  golden::compare("gpt_oss_mxfp4", "record.safetensors", "fp32", golden::computed<golden::with_dtype(unpacked(gpt_oss_mxfp4), DType::fp32)>());
+  golden::compare("gpt_oss_mxfp4", "record.safetensors", "bf16", golden::computed<unpacked(gpt_oss_mxfp4)>());
+}
 TEST_CASE("golden llama4") { golden::family<llama4>("llama4"); }
 TEST_CASE("golden cohere2_moe") { golden::family<cohere2_moe>("cohere2_moe"); }
 TEST_CASE("golden phimoe") { golden::family<phimoe>("phimoe"); }

@@ -25,6 +25,9 @@ class NotedSink : public coterie::host::PackSink {
   template <class T, class M> void matrices(std::size_t offset, Shape shape, M const& first, M const& second, Where at) {
     note(offset, static_cast<std::size_t>(shape.elements()) * sizeof(T)), Base::matrices<T>(offset, shape, first, second, at);
   }
+  template <coterie::Config C, class M> void experts(std::size_t offset, Shape shape, M const& first, M const& second, Where at) {
+    note(offset, Shape::bytes<Shape::expert_t<C>>(shape)), Base::experts<C>(offset, shape, first, second, at);
+  }
   void floats(std::size_t offset, float const* from, std::int64_t n, Where at) { note(offset, static_cast<std::size_t>(n) * 4), Base::floats(offset, from, n, at); }
   template <class M> void rows_as_floats(std::size_t offset, M const& m, int rows, Where at) {
     note(offset, std::size_t{4} * static_cast<std::size_t>(rows * M::inputs)), Base::rows_as_floats(offset, m, rows, at);
@@ -72,6 +75,8 @@ template <Config C> void same_as_host(char const* golden) {
 }
 
 constexpr Config gpt_oss{.experts = 8, .top_k = 3, .hidden = 72, .ffn = 20, .router = presets::gpt_oss_20b.router, .expert = presets::gpt_oss_20b.expert};
+constexpr Config mxfp4{.experts = 8, .top_k = 3, .hidden = 64, .ffn = 32, .weights = DType::mxfp4, .quant = {.group = 32}, .router = presets::gpt_oss_20b.router,
+                       .expert = presets::gpt_oss_20b.expert};
 constexpr Config by_table{.experts = 12, .top_k = 3, .hidden = 40, .ffn = 22, .router = presets::deepseek_v4_flash_hash.router,
                           .expert = {.act = Act::silu_mul_clamp_before, .limit = 2}, .shared = {.ffn = 22}};
 constexpr Config latent{.experts = 8, .top_k = 3, .hidden = 48, .ffn = 30, .router = presets::balanced_by_bias(2.5f),
@@ -81,6 +86,7 @@ constexpr Config latent{.experts = 8, .top_k = 3, .hidden = 48, .ffn = 30, .rout
 
 TEST_CASE("load packs for any backend what it packs for the host") {
   same_as_host<gpt_oss>("gpt_oss");                          // fused experts, biases
+  same_as_host<mxfp4>("gpt_oss_mxfp4");                      // codes
   same_as_host<by_table>("deepseek_v4_hash");                // a table, a shared expert
   same_as_host<latent>("nemotron_h_latent");                 // a latent width, a bias for selection
 }

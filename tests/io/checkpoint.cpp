@@ -158,12 +158,24 @@ TEST_CASE("a field that config.json leaves out means transformers' default") {
           {"ffn_config.moe_normalize_expert_weights", "got 2, want 1"});
 }
 
-TEST_CASE("MXFP4 experts are described, and refused when they are read") {
+TEST_CASE("MXFP4 experts are described as they are stored") {
   Checkpoint const checkpoint{(goldens() / "gpt_oss_mxfp4").string()};
-  constexpr Config gpt_oss{.experts = 8, .top_k = 3, .hidden = 64, .ffn = 32, .router = presets::gpt_oss_20b.router, .expert = presets::gpt_oss_20b.expert};
   CHECK(checkpoint.config(0).weights == DType::mxfp4);
   CHECK(checkpoint.config(0).quant.group == 32);
-  load_refused<gpt_oss>(checkpoint.directory(), 0, {"gate_up_proj_blocks", "MXFP4", "not supported yet"});
+  for (TensorPlace const& p : checkpoint.tensors(0))
+    if (p.part == Part::down) CHECK(p.scale->name.ends_with("down_proj_scales"));
+  constexpr Config gpt_oss{.experts = 8, .top_k = 3, .hidden = 64, .ffn = 32, .router = presets::gpt_oss_20b.router, .expert = presets::gpt_oss_20b.expert};
+  Copy one("gpt_oss_mxfp4"), scales("gpt_oss_mxfp4"), wide("gpt_oss_mxfp4"), other("gpt_oss_mxfp4"), missing("gpt_oss_mxfp4");
+  one.store([](TensorInfo& t, std::string&) { if (t.name.ends_with("down_proj_blocks")) t.shape = {8, 32, 2, 16}; });
+  load_refused<gpt_oss>(one.path(), 0, {"down_proj_blocks'", "shape: got [8,32,2,16] (file), want [8,64,1,16] (config.json)"});
+  scales.store([](TensorInfo& t, std::string&) { if (t.name.ends_with("up_proj_scales")) t.shape = {8, 128}; });
+  load_refused<gpt_oss>(scales.path(), 0, {"gate_up_proj_scales'", "shape: got [8,128] (file), want [8,64,2] (config.json)"});
+  wide.config("\"hidden_size\": 64", "\"hidden_size\": 72");
+  refused([&] { (void)Checkpoint{wide.path()}.config(0); }, {"gate_up_proj_blocks'", "inputs: got 72, want a multiple of 32"});
+  other.config("\"quant_method\": \"mxfp4\"", "\"quant_method\": \"fp8\"");
+  refused([&] { (void)Checkpoint{other.path()}.config(0); }, {"quant_method: got 'fp8', want 'mxfp4'"});
+  missing.tensors("down_proj_scales", "down_proj_scaleX");
+  load_refused<gpt_oss>(missing.path(), 0, {"down_proj_blocks'", "has no scales beside it"});
 }
 
 TEST_CASE("what has the name of MXFP4 blocks and another type is refused, whatever its shape") {
@@ -179,13 +191,6 @@ TEST_CASE("what has the name of MXFP4 blocks and another type is refused, whatev
       CHECK(Checkpoint{copy.path()}.is_moe(0));
       load_refused<gpt_oss>(copy.path(), 0, {matrix, "_blocks' is stored as BF16, want U8, as MXFP4 blocks are"});
     }
-}
-
-TEST_CASE("fp8 experts are described, and refused when they are read") {
-  Copy copy("mixtral");
-  copy.store([](TensorInfo& t, std::string& bytes) { if (t.name.find("experts.") != t.name.npos) as_zeros(t, bytes, Stored::f8_e4m3); });
-  CHECK(Checkpoint{copy.path()}.config(0).weights == DType::fp8_e4m3);
-  load_refused<mixtral>(copy.path(), 0, {"block_sparse_moe.experts.0.w", "is stored as F8_E4M3, which is not supported yet"});
 }
 
 TEST_CASE("sizes that no model has do not overflow") {

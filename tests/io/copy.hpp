@@ -77,17 +77,25 @@ class Copy {
   }
   // Changes every tensor: change(TensorInfo& name, type and shape; std::string& bytes).
   template <class Change> Copy& store(Change const& change) {
+    return split([&](TensorInfo t, std::string bytes, auto const& put) {
+      change(t, bytes);
+      put(t, bytes);
+    });
+  }
+  // Writes in place of every tensor what change(TensorInfo, bytes, put) gives to put(TensorInfo, bytes).
+  template <class Change> Copy& split(Change const& change) {
     std::string header, data;
+    auto const put = [&](TensorInfo const& t, std::string const& bytes) {
+      header += (header.empty() ? "{\"" : ",\"") + t.name + "\":{\"dtype\":\"" + std::string(name(t.dtype)) + "\",\"shape\":" + io::shape_text(t.shape) +
+                ",\"data_offsets\":[" + std::to_string(data.size()) + "," + std::to_string(data.size() + bytes.size()) + "]}";
+      data += bytes;
+    };
     {
       ShardedSafetensors const files{path()};
       for (TensorInfo const* const t : files.tensors()) {
-        TensorInfo now = *t;
         std::string bytes(static_cast<std::size_t>(t->bytes()), '\0');
         files.read(*t, std::as_writable_bytes(std::span(bytes)));
-        change(now, bytes);
-        header += (header.empty() ? "{\"" : ",\"") + now.name + "\":{\"dtype\":\"" + std::string(name(now.dtype)) + "\",\"shape\":" + io::shape_text(now.shape) +
-                  ",\"data_offsets\":[" + std::to_string(data.size()) + "," + std::to_string(data.size() + bytes.size()) + "]}";
-        data += bytes;
+        change(*t, bytes, put);
       }
     }
     fs::remove(folder_ / "model.safetensors.index.json");

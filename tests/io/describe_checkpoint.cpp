@@ -72,10 +72,14 @@ TEST_CASE("describe_checkpoint: a layer that is no number, that is not there, th
   refuses({golden("deepseek_v3"), "0"}, {"layer 0 is not an MoE layer", "MoE layers: 1"});
 }
 
-TEST_CASE("describe_checkpoint: experts in a type that nothing computes with are refused with the tensor, its file and its type") {
-  refuses({golden("gpt_oss_mxfp4")}, {"gpt_oss_mxfp4/model.safetensors'", "tensor 'model.layers.0.mlp.experts.gate_up_proj_blocks'", "is stored as MXFP4 blocks, which is not supported yet"});
-  Copy fp8("deepseek_v3");
+TEST_CASE("describe_checkpoint: quantised experts as source; what is of no known kind is refused with the tensor, its file and its type") {
+  Run const r = run({golden("gpt_oss_mxfp4")});
+  CHECK(r.status == 0);
+  CHECK(r.out.find(".weights = coterie::DType::mxfp4") != r.out.npos);
+  Copy fp8("deepseek_v3"), bytes_only("deepseek_v3");
   fp8.store([](TensorInfo& t, std::string& bytes) { if (t.name.ends_with("_proj.weight")) as_zeros(t, bytes, Stored::f8_e4m3); });
-  refuses({fp8.path()}, {"model.safetensors': tensor 'model.layers.1.mlp.shared_experts.gate_proj.weight' is stored as F8_E4M3, which is not supported yet"});
+  refuses({fp8.path()}, {"model.safetensors': tensor 'model.layers.1.mlp.experts.0.up_proj.weight' is stored as F8_E4M3 and has no scales beside it"});
+  bytes_only.store([](TensorInfo& t, std::string& bytes) { if (t.name.find("shared_experts") != t.name.npos) as_zeros(t, bytes, Stored::u8); });
+  refuses({bytes_only.path()}, {"model.safetensors': tensor 'model.layers.1.mlp.shared_experts.gate_proj.weight' is stored as U8, which is not supported yet"});
   refuses({"/nowhere"}, {"/nowhere/config.json", "cannot be opened"});
 }

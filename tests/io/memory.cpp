@@ -19,7 +19,7 @@
 #include <coterie/coterie.hpp>
 #include <coterie/io/checkpoint.hpp>
 
-#include "copy.hpp"
+#include "quantised.hpp"
 
 // In front of glibc's allocator, since another test of the program stands in front of operator new.
 extern "C" {
@@ -86,8 +86,8 @@ void widen(Copy& copy, std::vector<std::pair<std::int64_t, std::int64_t>> const&
   });
 }
 
-// Peak of what is allocated during load(), over the packed layer.
-template <Config C> void measure(char const* layout, Copy const& copy) {
+// Peak of what is allocated during load(), over the packed layer. `more`: of an expert as stored, besides it.
+template <Config C> void measure(char const* layout, Copy const& copy, double more = 0) {
   Checkpoint const checkpoint{copy.path()};
   Host const on{.threads = 1};
   std::uint64_t expert = 0, rest = 0;    // bytes of an expert as stored, and of all that is not one's matrix
@@ -95,8 +95,9 @@ template <Config C> void measure(char const* layout, Copy const& copy) {
     bool const matrix = p.part == Part::gate || p.part == Part::up || p.part == Part::gate_up || p.part == Part::down;
     bool const bias = p.part == Part::gate_bias || p.part == Part::up_bias || p.part == Part::gate_up_bias || p.part == Part::down_bias;
     if (!matrix) rest += p.tensor->bytes() * (bias ? 4 : 1);                   // biases: bf16 read as fp32, then arranged
-    else if (p.expert <= 0) expert += p.tensor->bytes() / static_cast<std::uint64_t>(p.expert == 0 ? 1 : C.experts);
+    else if (p.expert <= 0) expert += p.bytes() / static_cast<std::uint64_t>(p.expert == 0 ? 1 : C.experts);
   }
+  expert += static_cast<std::uint64_t>(static_cast<double>(expert) * more);
   live = peak = 0, counting = true;
   auto const packed = load<C>(on, checkpoint, 0);
   counting = false;
@@ -110,6 +111,16 @@ template <Config C> void measure(char const* layout, Copy const& copy) {
   CHECK(live < held + metadata);                           // the layer is what is left
 }
 
+constexpr Config coded(Config c, quantised::As as) {
+  c.weights = quantised::type_of(as), c.quant = quantised::quant_of(as);
+  return c;
+}
+template <quantised::As F> void measure_coded(char const* layout, double more) {
+  Copy copy("mixtral");
+  std::map<std::string, quantised::Truth> all;
+  quantised::quantise(copy, F, all, quantised::of_experts);
+  measure<coded({.experts = 8, .top_k = 2, .hidden = 128, .ffn = 256}, F)>(layout, copy, more);
+}
 constexpr Config separate{.experts = 8, .top_k = 2, .hidden = 128, .ffn = 256};
 constexpr Config wide{.experts = 8, .top_k = 3, .hidden = 128, .ffn = 256};    // below 2 MiB, from where on memory is aligned to as much
 constexpr Config with(RouterConfig r, Config c = wide) {
@@ -149,5 +160,17 @@ TEST_CASE("load holds the packed layer and at most about one expert as stored, w
   measure<with(presets::dbrx.router)>("flat", flat);
   widen(in_out, {{48, 128}, {22, 192}, {44, 384}});
   measure<aria>("fused in to out, shared", in_out);
+}
+TEST_CASE("load of quantised experts holds their scales in fp32 besides, GPTQ's one matrix twice, and numbers only for a layer of numbers") {
+  using quantised::As;
+  measure_coded<As::fp8_blocks>("fp8", 0.01);
+  measure_coded<As::mxfp4>("mxfp4", 0.3);                    // a byte becomes four, for 32 codes in 16 bytes
+  measure_coded<As::packed>("packed integers", 0.2);
+  measure_coded<As::awq>("awq", 0.2);
+  measure_coded<As::gptq>("gptq", 0.5);
+  Copy numbers("mixtral");
+  std::map<std::string, quantised::Truth> all;
+  quantised::quantise(numbers, As::fp8_blocks, all, quantised::of_experts);
+  measure<separate>("fp8 into bf16", numbers, 4.01);
 }
 #endif

@@ -12,12 +12,15 @@ if [[ ${1:-} == --one ]]; then                    # SOURCE WORK COMPILER FLAGS..
   esac
   "$1" "${flags[@]}" "${@:2}" -std=c++20 -I"$here/../../include" "$source" -o "$program" >"$program.log" 2>&1 ||
     { echo "$source does not compile with $*"; cut -c 1-300 "$program.log" | head -n 40; exit 1; }
-  "$program" || { echo "$source fails with $*"; exit 1; }
+  run=()
+  [[ $1 != aarch64-* ]] || run=(qemu-aarch64-static)
+  "${run[@]}" "$program" || { echo "$source fails with $*"; exit 1; }
   exit 0
 fi
 work=$1
 shift
 command -v "$1" >/dev/null || { echo "skipped: $1 is missing"; exit 77; }
+[[ $1 != aarch64-* ]] || command -v qemu-aarch64-static >/dev/null || { echo "skipped: qemu-aarch64-static is missing"; exit 77; }
 rm -rf "$work"
 mkdir -p "$work"
 printf '%s\0' "$here"/*.cpp | xargs -0 -I '{}' -P 2 bash "$here/run.sh" --one '{}' "$work" "$@"

@@ -11,6 +11,8 @@
 
 namespace coterie { inline namespace v0 { namespace host {
 
+inline constexpr int dot_rows = 12;                        // 24 of 32 registers are sums
+
 #if defined(__x86_64__)
 // M rows times one panel: every weight is loaded once, the sums stay in registers from the first tile to the last.
 template <int M>
@@ -36,7 +38,6 @@ template <int M>
     std::memcpy(sums + m * stride, &acc[0][m], sizeof acc[0][m]), std::memcpy(sums + m * stride + tile_outputs, &acc[1][m], sizeof acc[1][m]);
 }
 using DotFunction = void (*)(bf16 const* const* a, bf16 const* panel, std::int64_t tiles, float* sums, std::int64_t stride);
-inline constexpr int dot_rows = 12;                        // 24 of 32 registers are sums
 inline constexpr DotFunction dot_panels[dot_rows + 1]{nullptr,       &dot_panel<1>, &dot_panel<2>, &dot_panel<3>, &dot_panel<4>,  &dot_panel<5>,  &dot_panel<6>,
                                                       &dot_panel<7>, &dot_panel<8>, &dot_panel<9>, &dot_panel<10>, &dot_panel<11>, &dot_panel<12>};
 #endif

@@ -6,6 +6,7 @@
 
 #include "../host/pack.hpp"
 #include "checkpoint_files.hpp"
+#include "coded.hpp"
 
 namespace coterie { inline namespace v0 {
 
@@ -16,58 +17,6 @@ struct Progress {
 };
 
 namespace io {
-
-template <class From, class To> void convert(From const* from, To* to, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) to[i] = from_float<To>(to_float(from[i]));
-}
-
-// Reads `n` numbers from element `first` on, as T: bit for bit where they are stored so, rounded to nearest where not.
-template <class T>
-void read_as(ShardedSafetensors const& files, TensorInfo const& t, std::uint64_t first, std::size_t n, T* to, Where at) {
-  auto const from = [&]<class From>(From) {
-    if constexpr (std::is_same_v<From, T>) {
-      files.read(t, first * sizeof(T), std::as_writable_bytes(std::span(to, n)), at);
-    } else {
-      std::array<From, 8192> part;
-      for (std::size_t done = 0; done < n; done += part.size()) {
-        std::size_t const some = n - done < part.size() ? n - done : part.size();
-        files.read(t, (first + done) * sizeof(From), std::as_writable_bytes(std::span(part).first(some)), at);
-        convert(part.data(), to + done, some);
-      }
-    }
-  };
-  switch (t.dtype) {
-    case Stored::f32: return from(float{});
-    case Stored::bf16: return from(bf16{});
-    case Stored::f16: return from(fp16{});
-    default: refuse_type(files, t, at);
-  }
-}
-template <class T> std::vector<T> read_all_as(ShardedSafetensors const& files, TensorInfo const& t, Where at) {
-  std::uint64_t n = 1;
-  for (std::int64_t d : t.shape) n *= static_cast<std::uint64_t>(d);           // of a tensor whose bytes are in the file
-  std::vector<T> all(static_cast<std::size_t>(n));
-  read_as(files, t, 0, all.size(), all.data(), at);
-  return all;
-}
-// A table of expert ids, I32 or I64, each below `experts`.
-inline std::vector<std::int32_t> read_table(ShardedSafetensors const& files, TensorInfo const& t, int experts, Where at) {
-  if (t.dtype != Stored::i64 && t.dtype != Stored::i32) files.reject(t, " is stored as " + std::string(name(t.dtype)) + ", want I64 or I32", at);
-  std::size_t const size = t.dtype == Stored::i64 ? 8 : 4;
-  std::vector<std::byte> raw(static_cast<std::size_t>(t.bytes()));
-  files.read(t, raw, at);
-  std::vector<std::int32_t> ids(raw.size() / size);
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    std::int64_t id = 0;
-    std::int32_t narrow = 0;
-    if (size == 8) std::memcpy(&id, raw.data() + i * size, size);
-    else std::memcpy(&narrow, raw.data() + i * size, size), id = narrow;
-    if (id < 0 || id >= experts)
-      files.reject(t, ": expert " + std::to_string(i) + ": got " + std::to_string(id) + ", want 0 to " + std::to_string(experts - 1), at);
-    ids[i] = static_cast<std::int32_t>(id);
-  }
-  return ids;
-}
 
 // Where one expert's matrix stands: elements to read of a tensor, and how element (output, input) lies within them.
 struct Slice {
@@ -106,8 +55,8 @@ template <Config C, class B> class Loader {
   Loader(Checkpoint const& from, int layer, Progress progress, Where at)
       : files_(from.files()), layout_(from.names(layer, at).layout), progress_(progress), at_(at) {
     for (TensorPlace const& p : from.tensors(layer, at)) {
-      by_part_[static_cast<std::size_t>(p.part)].push_back(p.tensor);          // of experts, in their order
-      total_ += p.part == Part::outside ? 0 : p.tensor->bytes();
+      by_part_[static_cast<std::size_t>(p.part)].push_back(p);                 // of experts, in their order
+      total_ += p.part == Part::outside ? 0 : p.bytes();
     }
   }
 
@@ -116,6 +65,10 @@ template <Config C, class B> class Loader {
     Packer<config, B> packer{on, {}, table ? table_rows(*table) : 0, at_};
     pack_rest(packer);
     for (int e = 0; e < C.experts; ++e) {
+      if (place(Part::down, e)->coding.format != Format::numbers) {
+        pack_coded(packer, e);
+        continue;
+      }
       ExpertSlices of{{.tensor = find(Part::gate, e)}, {.tensor = find(Part::up, e)}, {.tensor = find(Part::down, e)}};
       if (TensorInfo const* const fused = find(Part::gate_up)) of.gate.tensor = of.up.tensor = fused;
       of = slices(layout_, of, e, C.ffn, width(C));
@@ -130,10 +83,14 @@ template <Config C, class B> class Loader {
   }
 
  private:
-  TensorInfo const* find(Part part, int expert = -1) const {
+  TensorPlace const* place(Part part, int expert = -1) const {
     auto const& of_part = by_part_[static_cast<std::size_t>(part)];
     std::size_t const place = layout_ == Layout::separate && expert >= 0 ? static_cast<std::size_t>(expert) : 0;
-    return place < of_part.size() ? of_part[place] : nullptr;
+    return place < of_part.size() ? &of_part[place] : nullptr;
+  }
+  TensorInfo const* find(Part part, int expert = -1) const {
+    TensorPlace const* const p = place(part, expert);
+    return p ? p->tensor : nullptr;
   }
   // Not the first dimension: leading ones of a file's shape mean nothing.
   static std::int64_t table_rows(TensorInfo const& t) { return static_cast<std::int64_t>(t.bytes() * 8 / static_cast<std::uint64_t>(bits(t.dtype))) / C.top_k; }
@@ -148,6 +105,17 @@ template <Config C, class B> class Loader {
     report(t->bytes());
     return all;
   }
+  // The same of a matrix, which may be quantised.
+  template <class T> std::vector<T> read_matrix(Part part, MatrixShape m) {
+    TensorPlace const* const p = place(part);
+    if (!p || p->coding.format == Format::numbers) return read<T>(part);
+    CodedMatrix coded;
+    coded.read(files_, *p, 0, 1, m, false, coded_scratch_, at_);
+    std::vector<T> all(static_cast<std::size_t>(m.outputs * m.inputs));
+    dequantise(coded.codes(), p->coding, all.data());
+    report(p->bytes());
+    return all;
+  }
 
   void pack_rest(Packer<config, B>& packer) {
     using Router = element_t<C.router.weights>;
@@ -155,8 +123,9 @@ template <Config C, class B> class Loader {
     using Latent = element_t<C.dtype>;
     auto const router = read<Router>(Part::router);
     auto const router_bias = read<float>(Part::router_bias), select_bias = read<float>(Part::select_bias), expert_scale = read<float>(Part::expert_scale);
-    auto const gate = read<Shared>(Part::shared_gate), up = read<Shared>(Part::shared_up), down = read<Shared>(Part::shared_down), mix = read<Shared>(Part::shared_mix);
-    auto const latent_down = read<Latent>(Part::latent_down), latent_up = read<Latent>(Part::latent_up);
+    auto const gate = read_matrix<Shared>(Part::shared_gate, {S, H}), up = read_matrix<Shared>(Part::shared_up, {S, H}), down = read_matrix<Shared>(Part::shared_down, {H, S});
+    auto const mix = read<Shared>(Part::shared_mix);
+    auto const latent_down = read_matrix<Latent>(Part::latent_down, {W, H}), latent_up = read_matrix<Latent>(Part::latent_up, {H, W});
     std::vector<std::int32_t> table;
     Weights<config> raw;
     raw.router.data = router.data();
@@ -214,9 +183,51 @@ template <Config C, class B> class Loader {
     packer.expert(e, gate, up, down, at_);
   }
 
+  // Quantised as the Config has it: codes as they are. As anything else: numbers, rounded or quantised anew.
+  void pack_coded(Packer<config, B>& packer, int e) {
+    std::int64_t const experts = layout_ == Layout::separate ? 1 : C.experts, own = layout_ == Layout::separate ? 0 : e;
+    auto const read_coded = [&](CodedMatrix& into, Part part, MatrixShape m, bool interleaved) {
+      TensorPlace const& p = *place(part, e);
+      into.read(files_, p, own, experts, m, interleaved, coded_scratch_, at_);
+      report(p.bytes() / static_cast<std::uint64_t>(experts));
+    };
+    bool const fused = place(Part::gate_up) != nullptr;
+    if (fused) read_coded(coded_[0], Part::gate_up, {2 * C.ffn, W}, true);
+    else if (gated(C.expert.act)) read_coded(coded_[0], Part::gate, {F, W}, false);
+    if (!fused) read_coded(coded_[1], Part::up, {F, W}, false);
+    read_coded(coded_[2], Part::down, {W, F}, false);
+    Codes const gate = fused ? coded_[0].codes(0) : gated(C.expert.act) ? coded_[0].codes() : Codes{}, up = fused ? coded_[0].codes(1) : coded_[1].codes(), down = coded_[2].codes();
+    Coding const& of = place(Part::down, e)->coding;
+    if constexpr (!is_float(C.weights)) {
+      auto const grouped = [&](std::int64_t inputs) { return group_inputs(C.weights, C.quant, inputs) == group_inputs(of.type, of.quant, inputs); };
+      if (of.type == C.weights && of.quant.group_rows == C.quant.group_rows && of.quant.zero_points == C.quant.zero_points && grouped(W) && grouped(F)) {
+        auto const as_is = [](auto& to, Codes const& c) {
+          to.data = reinterpret_cast<element_t<C.weights> const*>(c.data);
+          to.out_stride = c.out_stride, to.in_stride = c.in_stride, to.scale = c.scale, to.zero = c.zero;
+        };
+        Matrix<C.weights, C.ffn, width(C)> own_gate, own_up;
+        Matrix<C.weights, width(C), C.ffn> own_down;
+        as_is(own_gate, gate), as_is(own_up, up), as_is(own_down, down);
+        return packer.expert(e, own_gate, own_up, own_down, at_);
+      }
+    }
+    auto const numbers = [&](Codes const& c, std::vector<float>& to) -> float const* {
+      to.resize(static_cast<std::size_t>(c.outputs) * static_cast<std::size_t>(c.inputs));
+      if (c.data) dequantise(c, of, to.data());
+      return c.data ? to.data() : nullptr;
+    };
+    Matrix<DType::fp32, C.ffn, width(C)> wide_gate, wide_up;
+    Matrix<DType::fp32, width(C), C.ffn> wide_down;
+    wide_gate.data = numbers(gate, numbers_[0]), wide_up.data = numbers(up, numbers_[1]), wide_down.data = numbers(down, numbers_[2]);
+    packer.expert(e, wide_gate, wide_up, wide_down, at_);
+  }
+
   ShardedSafetensors const& files_;
   Layout layout_;
-  std::array<std::vector<TensorInfo const*>, 20> by_part_{};
+  std::array<std::vector<TensorPlace>, 20> by_part_{};
+  std::array<CodedMatrix, 3> coded_{};
+  CodedScratch coded_scratch_;
+  std::array<std::vector<float>, 3> numbers_{};
   std::array<std::vector<std::byte>, 3> scratch_{};
   Progress progress_;
   std::uint64_t done_ = 0, total_ = 0;
@@ -226,8 +237,9 @@ template <Config C, class B> class Loader {
 }
 
 // Reads one layer for the backend of `on`: Host, or Cuda where coterie/cuda.cuh is included. The Config must mean what the
-// files mean (check()); types may differ: what is stored in another float type is rounded to the Config's. Memory: the
-// packed layer, one expert as stored, and the router and shared experts once.
+// files mean (check()); types may differ: what is stored in another float type is rounded to the Config's, and so is what
+// is quantised otherwise. Memory: the packed layer, one expert as stored (quantised otherwise: and in fp32), and the router
+// and shared experts once.
 template <Config C, class B>
 Packed<C, B> load(B const& on, Checkpoint const& from, int layer, Progress progress = {}, Where at = Where::here()) {
   check(C, from.config(layer, at), at);

@@ -10,8 +10,7 @@
 
 #include "config_text.hpp"
 #include "families.hpp"
-#include "parts.hpp"
-#include "safetensors.hpp"
+#include "quantisation.hpp"
 
 namespace coterie { inline namespace v0 {
 
@@ -50,8 +49,11 @@ class Checkpoint {
     Config c = family_->config(io::Fields(text_, of, at));
     c.dtype = activations(at);
     c.router.weights = float_type(router, at);
-    store_types(b, c, at);
-    if (c.shared.ffn) c.shared.weights = io::dtype_of(tensor(b, n.shared_up, 0, at).dtype).value_or(c.dtype);
+    io::Quantisation quantisation(text_, json_, at);
+    TensorPlace const up = expert_matrix(b, c, Part::up, 0, quantisation, at);
+    c.weights = up.coding.format == io::Format::numbers ? float_type(*up.tensor, at) : up.coding.type;
+    c.quant = up.coding.quant;
+    if (c.shared.ffn) c.shared.weights = io::dtype_of(matrix(b, n.shared_up, 0, at).tensor->dtype).value_or(c.dtype);
     return c;
   }
 
@@ -63,12 +65,12 @@ class Checkpoint {
     return all;
   }
 
-  // Throws Error, naming the tensor, its file and its type, unless load() can read every tensor of the layer: what is
-  // stored as MXFP4 blocks or as fp8 can be described but not yet computed with.
+  // Throws Error, naming the tensor, its file and its type, unless load() can read every tensor of the layer.
   void check_types(int layer, Where at = Where::here()) const {
     for (TensorPlace const& p : places(block(layer, at), config(layer, at), at)) {
       Stored const type = p.tensor->dtype;
-      bool const reads = p.part == Part::table ? type == Stored::i64 || type == Stored::i32 : io::dtype_of(type).has_value();
+      bool const coded = p.coding.format != io::Format::numbers;
+      bool const reads = p.part == Part::table ? type == Stored::i64 || type == Stored::i32 : coded || io::dtype_of(type).has_value();
       if (!reads) io::refuse_type(files_, *p.tensor, at);
     }
   }
@@ -85,42 +87,64 @@ class Checkpoint {
     auto const place = [&](Part part, std::string_view pattern, bool wanted, std::vector<std::int64_t> const& shape, int expert = -1) {
       if (!wanted || pattern.empty()) return;
       TensorInfo const& t = tensor(b, pattern, expert, at);
-      expect_shape(t, shape, at);
+      io::expect_shape(files_, t, shape, at);
       all.push_back({part, expert, &t});
     };
     std::int64_t const E = c.experts, F = c.ffn, H = c.hidden, W = width(c), S = c.shared.ffn, N = logit_columns(c);
+    io::Quantisation quantisation(text_, json_, at);
+    auto const place_matrix = [&](Part part, std::string_view pattern, bool wanted, io::MatrixShape m) {
+      if (!wanted || pattern.empty()) return;
+      TensorPlace p = matrix(b, pattern, 0, at);
+      quantisation.complete(files_, p, 0, m);
+      if (p.coding.format == io::Format::numbers) io::expect_shape(files_, *p.tensor, {m.outputs, m.inputs}, at);
+      p.part = part, all.push_back(p);
+    };
     place(Part::router, n.router, true, {N, H});
     place(Part::router_bias, n.router_bias, c.router.bias, {N});
     place(Part::select_bias, n.select_bias, c.router.select_bias, {candidates(c)});
     place(Part::expert_scale, n.expert_scale, c.router.expert_scale, {E});
     place(Part::table, n.table, c.router.select == Select::table, {-1, c.top_k});
-    place(Part::shared_gate, n.shared_gate, S, {S, H});
-    place(Part::shared_up, n.shared_up, S, {S, H});
-    place(Part::shared_down, n.shared_down, S, {H, S});
+    place_matrix(Part::shared_gate, n.shared_gate, S, {S, H});
+    place_matrix(Part::shared_up, n.shared_up, S, {S, H});
+    place_matrix(Part::shared_down, n.shared_down, S, {H, S});
     place(Part::shared_mix, n.shared_mix, S, {1, H});
-    place(Part::latent_down, n.latent_down, c.expert.latent, {W, H});
-    place(Part::latent_up, n.latent_up, c.expert.latent, {H, W});
+    place_matrix(Part::latent_down, n.latent_down, c.expert.latent, {W, H});
+    place_matrix(Part::latent_up, n.latent_up, c.expert.latent, {H, W});
     if (!n.outside.empty())
       if (TensorInfo const* const t = files_.find(full(b, n.outside))) all.push_back({Part::outside, -1, t});
     place(Part::gate_up_bias, n.gate_up_bias, c.expert.bias, {E, 2 * F});
     bool const one_by_one = n.layout == io::Layout::separate;
     if (!one_by_one) place(Part::down_bias, n.down_bias, c.expert.bias, {E, W});
-    using Shape = std::vector<std::int64_t>;
-    bool const flat = n.layout == io::Layout::flat, in_out = n.layout == io::Layout::halves_in_out || n.layout == io::Layout::interleaved_in_out;
-    Shape const up = one_by_one ? Shape{F, W} : flat ? Shape{E * F, W} : Shape{E, F, W};
-    Shape const down = one_by_one ? Shape{W, F} : flat ? Shape{E * F, W} : in_out ? Shape{E, F, W} : Shape{E, W, F};
     for (int i = 0; i < (one_by_one ? c.experts : 1); ++i) {
       int const e = one_by_one ? i : -1;
-      place(Part::gate, n.gate, gated(c.expert.act), up, e);
-      place(Part::up, n.up, true, up, e);
-      place(Part::gate_up, quantised(b, n.gate_up), true, in_out ? Shape{E, W, 2 * F} : Shape{E, 2 * F, W});
-      place(Part::down, quantised(b, n.down), true, down, e);
+      for (Part const part : {Part::gate, Part::up, Part::down}) {
+        if (part == Part::gate && (!n.gate_up.empty() || !gated(c.expert.act))) continue;
+        all.push_back(expert_matrix(b, c, part, e, quantisation, at));
+        io::expect_expert_shape(files_, all.back(), n.layout, c, at);
+        io::expect_same(files_, all.back(), c, at);
+      }
       if (!one_by_one) continue;
       place(Part::gate_bias, n.gate_bias, c.expert.bias, {F}, e);
       place(Part::up_bias, n.up_bias, c.expert.bias, {F}, e);
       place(Part::down_bias, n.down_bias, c.expert.bias, {W}, e);
     }
     return all;
+  }
+  // A matrix of the experts: gate, up (both, where they are one tensor) or down.
+  TensorPlace expert_matrix(Block const& b, Config const& c, Part part, int expert, io::Quantisation& quantisation, Where at) const {
+    io::TensorNames const& n = *b.names;
+    using io::Layout;
+    std::int64_t const E = c.experts, F = c.ffn, W = width(c);
+    bool const fused = part != Part::down && !n.gate_up.empty(), one_by_one = n.layout == Layout::separate;
+    TensorPlace p = matrix(b, part == Part::down ? n.down : fused ? n.gate_up : part == Part::gate ? n.gate : n.up, expert, at);
+    p.part = fused ? Part::gate_up : part, p.expert = expert;
+    io::MatrixShape const m = part == Part::down ? io::MatrixShape{W, F} : io::MatrixShape{fused ? 2 * F : F, W};
+    if (p.coding.format == io::Format::numbers) return p;
+    bool const blocks = p.coding.format == io::Format::blocks, stacked = n.layout == Layout::stacked && p.coding.format == io::Format::plain;
+    if (blocks ? n.layout != Layout::interleaved_in_out : !one_by_one && !stacked)
+      files_.reject(*p.tensor, ": quantised experts are not supported in the layout of " + io::printable(model_type_), at);
+    quantisation.complete(files_, p, one_by_one ? 0 : E, m);
+    return p;
   }
 
   static Json text_of(Json const& whole, Where at) {
@@ -141,11 +165,6 @@ class Checkpoint {
     std::string const name = io::with_number(pattern, "{expert}", expert);
     return name.starts_with('^') ? b.at.substr(0, b.at.rfind('.', b.at.size() - 2) + 1) + name.substr(1) : b.at + name;
   }
-  // The name of the tensor, or of its MXFP4 blocks.
-  std::string quantised(Block const& b, std::string_view pattern) const {
-    std::string const blocks = std::string(pattern) + "_blocks";
-    return !pattern.empty() && files_.find(full(b, blocks)) ? blocks : std::string(pattern);
-  }
   static std::string_view matrices(io::TensorNames const& n) { return n.gate_up.empty() ? n.up : n.gate_up; }
 
   std::optional<Block> find_block(int layer, Where at) const {
@@ -156,7 +175,7 @@ class Checkpoint {
     for (char const* model : prefixes)
       for (io::TensorNames const* names : {&family_->names, &family_->other_names}) {
         Block const b{model + local, names};
-        if (!names->router.empty() && files_.find(full(b, quantised(b, matrices(*names))))) return b;
+        if (!names->router.empty() && io::find_matrix(files_, full(b, matrices(*names))).tensor) return b;
       }
     for (char const* model : prefixes)
       if (Block const b{model + local, &family_->names}; files_.find(full(b, family_->names.router))) return b;
@@ -180,20 +199,21 @@ class Checkpoint {
     }
     return out.empty() ? "no layer of these files is" : out;
   }
-  // The tensor of this name. What a quantisation stores in its place (qweight, weight_packed) is refused by its type, and
-  // so is what only has the name of MXFP4 blocks: config() says that such experts are blocks.
+  // The tensor of this name. What an unknown quantisation stores in its place is refused by its type.
   TensorInfo const& tensor(Block const& b, std::string_view pattern, int expert, Where at) const {
     std::string const wanted = full(b, pattern, expert);
-    if (TensorInfo const* const found = files_.find(wanted)) {
-      if (wanted.ends_with("_blocks") && found->dtype != Stored::u8)
-        files_.reject(*found, " is stored as " + std::string(name(found->dtype)) + ", want U8, as MXFP4 blocks are", at);
-      return *found;
-    }
+    if (TensorInfo const* const found = files_.find(wanted)) return *found;
     std::string_view const stem = std::string_view(wanted).substr(0, wanted.size() - (wanted.ends_with(".weight") ? 7 : 0));
     for (TensorInfo const* const t : files_.tensors(stem))
       if (t->name.size() > stem.size() && (t->name[stem.size()] == '.' || t->name[stem.size()] == '_') && !io::dtype_of(t->dtype))
         io::refuse_type(files_, *t, at);
     return files_.at(wanted, at);
+  }
+  // The same of a matrix, which may be quantised.
+  TensorPlace matrix(Block const& b, std::string_view pattern, int expert, Where at) const {
+    TensorPlace p = io::find_matrix(files_, full(b, pattern, expert));
+    if (!p.tensor) p.tensor = &tensor(b, pattern, expert, at);
+    return p;
   }
 
   DType activations(Where at) const {
@@ -212,30 +232,15 @@ class Checkpoint {
     if (!type) io::refuse_type(files_, t, at);
     return *type;
   }
-  void store_types(Block const& b, Config& c, Where at) const {
-    std::string const up = quantised(b, matrices(*b.names));
-    TensorInfo const& t = tensor(b, up, 0, at);
-    if (up.ends_with("_blocks")) c.weights = DType::mxfp4, c.quant.group = 32;
-    else if (t.dtype == Stored::f8_e4m3) c.weights = DType::fp8_e4m3, c.quant = {.group = 128, .group_rows = 128};   // DeepSeek's blocks
-    else c.weights = float_type(t, at);
-  }
-  // -1: any; leading ones of the file's shape are dropped. What is quantised has a shape of its own: load() refuses its type.
-  void expect_shape(TensorInfo const& t, std::vector<std::int64_t> const& want, Where at) const {
-    if (!io::dtype_of(t.dtype) && t.dtype != Stored::i64 && t.dtype != Stored::i32) return;
-    std::vector<std::int64_t> got = t.shape;
-    while (got.size() > want.size() && got.front() == 1) got.erase(got.begin());
-    bool same = got.size() == want.size();
-    for (std::size_t i = 0; same && i < got.size(); ++i) same = want[i] < 0 || got[i] == want[i];
-    if (!same) files_.reject(t, ": shape: got " + io::shape_text(t.shape) + " (file), want " + io::shape_text(want) + " (config.json)", at);
-  }
   // A tensor of the block that has no place would be left out of the result. Sorted: no number of tensors makes it slow.
   void refuse_others(Block const& b, std::vector<TensorPlace> const& all, Where at) const {
     if (family_->block.ends_with("{layer}.")) return;                          // the block is the whole layer
     std::vector<TensorInfo const*> placed;
-    for (TensorPlace const& p : all) placed.push_back(p.tensor);
+    for (TensorPlace const& p : all)
+      for (TensorInfo const* const t : {p.tensor, p.scale, p.zero, p.checked}) placed.push_back(t);
     std::sort(placed.begin(), placed.end(), std::less<>{});
     for (TensorInfo const* const t : files_.tensors(b.at)) {
-      if (t->name.ends_with("_scales") || t->name.ends_with("_scale_inv")) continue;
+      if (t->name.ends_with(".input_scale") || t->name.ends_with(".activation_scale")) continue;   // of x, which is not quantised here
       if (!std::binary_search(placed.begin(), placed.end(), t, std::less<>{})) files_.reject(*t, " has no place in a layer of " + io::printable(model_type_), at);
     }
   }

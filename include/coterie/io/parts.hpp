@@ -20,10 +20,39 @@ constexpr std::string_view name(Part p) {
                                                    "latent_down", "latent_up", "outside"};
   return names[static_cast<std::size_t>(p)];
 }
+namespace io {
+
+// How a matrix stands in the files.
+enum class Format : int {
+  numbers,      // one of the float types
+  blocks,       // gpt-oss: X_blocks [.., out, in/32, 16], two e2m1 a byte; X_scales [.., out, in/32]
+  plain,        // the codes in the matrix's own place [.., out, in], and beside it X_scale_inv, X_scale or .scale
+  gptq,         // qweight [in * bits / 32, out], qzeros [groups, out * bits / 32], scales [groups, out], g_idx [in]
+  awq,          // qweight [in, out/8], qzeros [groups, out/8], scales [groups, out]
+  packed,       // compressed-tensors: weight_packed [out, words], weight_scale [out, groups], weight_zero_point, weight_shape
+};
+struct Coding {
+  Format format = Format::numbers;
+  DType type = DType::bf16;              // of the codes
+  QuantConfig quant{};
+  int zeros_less_one = 0;                // flag: GPTQ's first format stores a zero point of 8 as 7
+};
+
+}
+
 struct TensorPlace {
   Part part = Part::router;
   int expert = -1;                       // -1: not of one expert
   TensorInfo const* tensor = nullptr;    // name, type and shape; valid as long as the Checkpoint
+  // Beside the codes of a quantised matrix; null: none. `checked` is read and compared (GPTQ's g_idx, weight_shape).
+  TensorInfo const *scale = nullptr, *zero = nullptr, *checked = nullptr;
+  io::Coding coding{};
+
+  std::uint64_t bytes() const {
+    std::uint64_t all = 0;
+    for (TensorInfo const* t : {tensor, scale, zero, checked}) all += t ? t->bytes() : 0;
+    return all;
+  }
 };
 
 namespace io {
@@ -47,10 +76,9 @@ inline std::string with_number(std::string_view pattern, std::string_view word, 
   if (auto const place = out.find(word); place != out.npos) out.replace(place, word.size(), std::to_string(number));
   return out;
 }
-// Quantised experts are stored in types that nothing here computes with yet.
+// What is neither numbers nor of a quantised format that is known here.
 [[noreturn]] inline void refuse_type(ShardedSafetensors const& files, TensorInfo const& t, Where at) {
-  std::string const type = t.name.ends_with("_blocks") ? "MXFP4 blocks" : std::string(name(t.dtype));
-  files.reject(t, " is stored as " + type + ", which is not supported yet", at);
+  files.reject(t, " is stored as " + std::string(name(t.dtype)) + ", which is not supported yet", at);
 }
 
 }
