@@ -47,7 +47,8 @@ inline ExpertSlices slices(Layout layout, ExpertSlices of, int expert, std::int6
   return of;
 }
 
-template <Config C, class B> class Loader {
+// P: what packs, router() and expert() as Packer has them.
+template <Config C, class P> class Loader {
  public:
   static constexpr Config config = C;
   static constexpr std::size_t E = C.experts, F = C.ffn, H = C.hidden, W = width(C), S = C.shared.ffn;
@@ -60,9 +61,12 @@ template <Config C, class B> class Loader {
     }
   }
 
-  Packed<config, B> run(B const& on) {
+  // Rows of the layer's table, which a packer must know beforehand.
+  std::int64_t table_rows() const {
     TensorInfo const* const table = find(Part::table);
-    Packer<config, B> packer{on, {}, table ? table_rows(*table) : 0, at_};
+    return table ? table_rows(*table) : 0;
+  }
+  void pack_into(P& packer) {
     pack_rest(packer);
     for (int e = 0; e < C.experts; ++e) {
       if (place(Part::down, e)->coding.format != Format::numbers) {
@@ -79,7 +83,6 @@ template <Config C, class B> class Loader {
         default: refuse_type(files_, *of.up.tensor, at_);
       }
     }
-    return packer.finish(at_);
   }
 
  private:
@@ -117,7 +120,7 @@ template <Config C, class B> class Loader {
     return all;
   }
 
-  void pack_rest(Packer<config, B>& packer) {
+  void pack_rest(P& packer) {
     using Router = element_t<C.router.weights>;
     using Shared = element_t<C.shared.weights>;
     using Latent = element_t<C.dtype>;
@@ -163,7 +166,7 @@ template <Config C, class B> class Loader {
     return all;
   }
 
-  template <DType D> void pack_expert(Packer<config, B>& packer, int e, ExpertSlices const& of) {
+  template <DType D> void pack_expert(P& packer, int e, ExpertSlices const& of) {
     using T = element_t<D>;
     auto const view = [&](Slice const& s, std::vector<std::byte>& scratch, bool read) -> T const* {
       if (!s.tensor) return nullptr;
@@ -184,7 +187,7 @@ template <Config C, class B> class Loader {
   }
 
   // Quantised as the Config has it: codes as they are. As anything else: numbers, rounded or quantised anew.
-  void pack_coded(Packer<config, B>& packer, int e) {
+  void pack_coded(P& packer, int e) {
     std::int64_t const experts = layout_ == Layout::separate ? 1 : C.experts, own = layout_ == Layout::separate ? 0 : e;
     auto const read_coded = [&](CodedMatrix& into, Part part, MatrixShape m, bool interleaved) {
       TensorPlace const& p = *place(part, e);
@@ -244,7 +247,10 @@ template <Config C, class B>
 Packed<C, B> load(B const& on, Checkpoint const& from, int layer, Progress progress = {}, Where at = Where::here()) {
   check(C, from.config(layer, at), at);
   from.check_types(layer, at);
-  return io::Loader<C, B>(from, layer, progress, at).run(on);
+  io::Loader<C, Packer<C, B>> loader{from, layer, progress, at};
+  Packer<C, B> packer{on, {}, loader.table_rows(), at};
+  loader.pack_into(packer);
+  return packer.finish(at);
 }
 
 // A whole float tensor as fp32: for what tensors() lists as `outside`, which the caller applies.

@@ -43,7 +43,7 @@ template <Config C> PackedFileHeader packed_file_header(host::PackedLayout<C> co
   std::memcpy(h.magic, PackedFileHeader::name, sizeof h.magic);
   h.byte_order = PackedFileHeader::order, h.layout_version = packed_layout_version;
   h.fields = PackedFileHeader::config_fields, h.alignment = host::PanelShape::alignment;
-  h.config = bit_cast<std::array<std::uint32_t, PackedFileHeader::config_fields>>(C);
+  h.config = coterie::bit_cast<std::array<std::uint32_t, PackedFileHeader::config_fields>>(C);
   h.table_rows = table_rows;
   h.expert_panels = l.expert_panels, h.expert_down = l.expert_down, h.expert_stride = l.expert_stride, h.bytes = l.bytes;
   return h;
@@ -62,8 +62,8 @@ template <Config C> void check_packed_file(File const& file, Where at) {
   if (h.byte_order != PackedFileHeader::order) file.reject("was packed on a machine of another byte order", at);
   want_number("version of the packed layout", h.layout_version, packed_layout_version, "; pack it again");
   want_number("fields of the Config", h.fields, PackedFileHeader::config_fields, "; pack it again");
-  each_field(bit_cast<Config>(h.config), C, [&](std::string_view group, std::string_view field, auto got, auto want) {
-    if (bit_cast<std::uint32_t>(got) != bit_cast<std::uint32_t>(want))
+  each_field(coterie::bit_cast<Config>(h.config), C, [&](std::string_view group, std::string_view field, auto got, auto want) {
+    if (coterie::bit_cast<std::uint32_t>(got) != coterie::bit_cast<std::uint32_t>(want))
       file.reject("field " + (group.empty() ? std::string() : std::string(group) + ".") + std::string(field) + ": got " + field_text(got) + " (file), want " + field_text(want) + " (Config)", at);
   });
   want_number("alignment", h.alignment, static_cast<std::uint32_t>(host::PanelShape::alignment));
