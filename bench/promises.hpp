@@ -11,7 +11,7 @@ template <Config C> class LayerRun {
   static constexpr Config config = C;
   using V = element_t<C.dtype>;
   LayerRun(Workload<config>& load, Case const& c)
-      : load_(load), case_(c), on_(host_of(c.threads, c.isa)), maps_(on_, c.tokens), y_(static_cast<std::size_t>(c.tokens) * C.hidden),
+      : load_(load), case_(c), on_(host_of(c.threads, c.isa, c.int8)), maps_(on_, c.tokens), y_(static_cast<std::size_t>(c.tokens) * C.hidden),
         workspace_(Layer<config, Host>{load.next()}.workspace_bytes(on_, c.tokens)) {
     std::memset(workspace_.data(), 1, workspace_.size());                          // no page is cold
   }
@@ -66,7 +66,7 @@ template <Config C> class DenseRun {
   static constexpr Config config = dense_of(C);
   using V = element_t<C.dtype>;
   DenseRun(Workload<config>& load, Case const& c)
-      : load_(load), case_(c), on_(host_of(c.threads, c.isa)), token_(static_cast<std::size_t>(c.tokens)), out_(static_cast<std::size_t>(c.tokens) * C.hidden),
+      : load_(load), case_(c), on_(host_of(c.threads, c.isa, c.int8)), token_(static_cast<std::size_t>(c.tokens)), out_(static_cast<std::size_t>(c.tokens) * C.hidden),
         scratch_(Experts<config, Host>{}.workspace_bytes(on_, c.tokens)) {
     for (std::size_t t = 0; t < token_.size(); ++t) token_[t] = static_cast<std::int32_t>(t);
     begin_[1] = c.tokens;

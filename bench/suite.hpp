@@ -2,6 +2,7 @@
 #pragma once
 #include <benchmark/benchmark.h>
 #include <functional>
+#include <tuple>
 #include "workload.hpp"
 
 namespace bench {
@@ -11,13 +12,14 @@ struct Case {
   Trace trace = Trace::uniform;
   int tokens = 1, threads = 1;
   Isa isa = Isa::best;
+  int int8 = 0;                                  // Host::int8_activations
 };
 
-inline Host const& host_of(int threads, Isa isa = Isa::best) {
-  static std::map<std::pair<int, Isa>, Host> hosts;
-  std::pair const key{threads, isa};
+inline Host const& host_of(int threads, Isa isa = Isa::best, int int8 = 0) {
+  static std::map<std::tuple<int, Isa, int>, Host> hosts;
+  std::tuple const key{threads, isa, int8};
   auto const found = hosts.find(key);
-  return found != hosts.end() ? found->second : hosts.emplace(key, Host{.threads = threads, .isa = isa}).first->second;
+  return found != hosts.end() ? found->second : hosts.emplace(key, Host{.threads = threads, .isa = isa, .int8_activations = int8}).first->second;
 }
 inline std::vector<int> thread_counts() {
   int const all = host::processors();

@@ -1,7 +1,8 @@
 // The layer in every weight type, on all processors: time, and how near it comes to what the machine allows.
-//   bench_table [--shape qwen3_30b_a3b|mixtral_8x7b|small] [--weights NAME] [--isa portable|AVX2|AVX-512|"AVX-512 BF16"|AMX] [--tokens N] [--seconds S]
+//   bench_table [--shape qwen3_30b_a3b|mixtral_8x7b|small] [--weights NAME] [--isa portable|AVX2|AVX-512|"AVX-512 BF16"|AMX] [--tokens N] [--seconds S] [--int8]
 // Each cell: the best call's time, GB/s of the weights it had to read (scales included) with the share of the bandwidth measured
-// in this run, GFLOP/s. "~": even the best call got less than 90 % of its processors.
+// in this run, GFLOP/s. "~": even the best call got less than 90 % of its processors. --int8: with 8-bit activations, where the weights
+// are integers.
 #include "promises.hpp"
 
 namespace bench {
@@ -11,10 +12,11 @@ struct Options {
   Isa isa = Isa::best;
   int tokens = 0;                                  // 0: 1, 4, 16, 64, 512
   double seconds = 2;                              // per cell
+  int int8 = 0;
 };
 
 template <Config C> void row(Options const& o, char const* shape, char const* weights) {
-  if ((!o.shape.empty() && o.shape != shape) || (!o.weights.empty() && o.weights != weights)) return;
+  if ((!o.shape.empty() && o.shape != shape) || (!o.weights.empty() && o.weights != weights) || (o.int8 && !Experts<C, Host>::takes_int8)) return;
   int const threads = host::processors();
   Limits const& l = limits(threads);
   std::printf("%-14s %-16s", shape, weights);
@@ -23,7 +25,7 @@ template <Config C> void row(Options const& o, char const* shape, char const* we
   if (!load) return void(std::printf("  skipped: %.1f GB of memory are needed\n", 1e-9 * Workload<C>::bytes_needed(true)));
   for (int tokens : {1, 4, 16, 64, 512}) {
     if (o.tokens && tokens != o.tokens) continue;
-    Case const c{.tokens = tokens, .threads = threads, .isa = o.isa};
+    Case const c{.tokens = tokens, .threads = threads, .isa = o.isa, .int8 = o.int8};
     LayerRun<C> run{*load, c};
     Samples samples{threads, C.weights};
     run.sample();                                  // cold pages
@@ -50,6 +52,10 @@ int table(int argc, char** argv) {
   Options o;
   for (int i = 1; i < argc; ++i) {
     std::string const flag = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
+    if (flag == "--int8") {
+      o.int8 = 1;
+      continue;
+    }
     if (flag == "--shape") o.shape = value;
     else if (flag == "--weights") o.weights = value;
     else if (flag == "--tokens") o.tokens = std::atoi(value.c_str());
@@ -67,6 +73,7 @@ int table(int argc, char** argv) {
   std::printf("%s, %d threads, %s; %s; %s; %s\n", processor().c_str(), threads, coterie::name(path), compiler().c_str(), commit().c_str(), today().c_str());
   std::printf("measured here: read %.1f GB/s, fp32 FMA %.0f GFLOP/s", 1e-9 * l.read.wall, 1e-9 * l.peak(path, DType::fp32));
   if (path > Isa::avx512) std::printf(", bf16 %.0f GFLOP/s", 1e-9 * l.peak(path, DType::bf16));
+  if (o.int8) std::printf("; int8 activations where weights are integers");
   std::printf("\ntokens %s\n", o.tokens ? std::to_string(o.tokens).c_str() : "1, 4, 16, 64, 512");
   rows<small>(o, "small");
   rows<presets::qwen3_30b_a3b>(o, "qwen3_30b_a3b");

@@ -9,6 +9,9 @@ namespace coterie { inline namespace v0 {
 struct Host {
   int threads = 0;                               // 0: every processor this process may use
   Isa isa = Isa::best;                           // force a path; one that the processor lacks is refused when used
+  // 1: experts whose weights are integers times a scale (int8, int4, mxfp4) get x and hidden values rounded to int8, with one scale a row:
+  // several times the arithmetic for an error of half a step (docs/experts.md). Other weights ignore it; explain() says what is used.
+  int int8_activations = 0;
   host::PoolRef pool{threads};
 
   // The path the kernels take.

@@ -42,7 +42,7 @@ template <DType D> using scale_t = std::conditional_t<D == DType::mxfp4, e8m0, s
 template <DType D> constexpr bool holds_scale(float s) {
   if (is_nan(s)) return true;
   float const held = rounded<scale_t<D>>(s), error = held < s ? s - held : held - s, size = s < 0 ? -s : s;
-  return D == DType::int4 ? size <= 65504 && (size == 0 || size >= 0x1p-14f) && error <= size * 0x1p-11f : held == s;
+  return D == DType::int4 ? size <= 65504 && error <= size * 0x1p-11f : held == s;
 }
 
 struct GroupScale { float scale; int zero; };

@@ -67,7 +67,14 @@ constexpr Config weighing_input(Config c) {
 }
 
 enum class Engine : int { portable, avx2, avx512, avx512_bf16, best, tiles };
-bool runs(Engine e) {
+// Codes are decoded for tiles by AVX-512's look-ups.
+#if defined(__x86_64__)
+template <Config C> constexpr bool tiled = Experts<C, Host>::tiled;
+#else
+template <Config C> constexpr bool tiled = Experts<C, Host>::tiled && is_float(C.weights);
+#endif
+template <Config C> bool runs(Engine e) {
+  if (e == Engine::tiles) return tiled<C> && (is_float(C.weights) || host::supports(Isa::avx512_bf16));
   if (e == Engine::avx2) return host::supports(Isa::avx2);
   if (e == Engine::avx512_bf16) return host::supports(Isa::avx512_bf16);
   return e != Engine::avx512 || host::supports(Isa::avx512);
@@ -86,7 +93,7 @@ template <Config C> std::vector<float> run_experts(Engine engine, std::vector<el
   Rows<V const, C.hidden> const in{x.data(), tokens};
   Rows<V, C.hidden> const to{out.data<V>(), routed};
   if (engine == Engine::tiles) {
-    if constexpr (Experts<C, Host>::tiled) {
+    if constexpr (tiled<C>) {
       auto& tiles = test::SoftwareTiles::state();
       tiles.faults = tiles.products = 0;
       Arena arena{scratch.span()};
@@ -150,7 +157,7 @@ template <Config C> void exact() {
     RowList rows = rows_of(random, C.experts, tokens, counts);
     auto const want = direct<C>(w, x, rows);
     for (Engine e : {Engine::portable, Engine::avx2, Engine::avx512, Engine::avx512_bf16, Engine::best, Engine::tiles})
-      if (runs(e) && (e != Engine::tiles || Experts<C, Host>::tiled)) {
+      if (runs<C>(e)) {
         CAPTURE(static_cast<int>(e));
         CHECK(run_experts<C>(e, x, tokens, rows, packed.view()) == want);
       }
@@ -171,7 +178,7 @@ template <Config C> void within_bound(cases::Random& random, reference::Weights 
       want.push_back(reference::expert(C, numbers_of, e, a));
     }
   for (Engine e : {Engine::portable, Engine::avx2, Engine::avx512, Engine::avx512_bf16, Engine::best, Engine::tiles})
-    if (runs(e) && (e != Engine::tiles || Experts<C, Host>::tiled)) {
+    if (runs<C>(e)) {
       auto const got = run_experts<C>(e, x, 40, rows, packed);
       double worst = 0;
       for (std::size_t i = 0; i < got.size(); ++i) {
@@ -253,6 +260,18 @@ TEST_SUITE("experts") {
     quantised<with_quant(plain, DType::int8, {.group = 32})>();
     quantised<with_quant(plain, DType::int4, {.group = 32, .zero_points = 1})>();
     quantised<with_quant(of(64, 96, Act::relu2, DType::fp32, DType::int4), DType::int4, {})>();
+  }
+  TEST_CASE("the path of a layer is named: tiles for bf16 and for codes under bf16") {
+    for (DType weights : {DType::bf16, DType::int8, DType::int4, DType::fp8_e4m3, DType::fp8_e5m2, DType::mxfp4})
+      for (Isa isa : {Isa::amx, Isa::avx512_bf16, Isa::avx512, Isa::avx2, Isa::portable}) CHECK(host::ffn_path(isa, DType::bf16, weights) == isa);
+    for (Isa isa : {Isa::amx, Isa::avx512_bf16}) {
+      CHECK(host::ffn_path(isa, DType::bf16, DType::fp32) == Isa::avx512);
+      CHECK(host::ffn_path(isa, DType::fp32, DType::int4) == Isa::avx512);
+      CHECK(host::ffn_path(isa, DType::fp16, DType::fp16) == Isa::avx512);
+    }
+    std::string const says = host::explain_ffn(Isa::amx, "int4", 80, {.outputs = 64, .inputs = 64, .paired = 1}, {.outputs = 64, .inputs = 64});
+    CHECK(says.find("AMX on int4 panels") == 0);
+    CHECK(says.find("tiles of 32 rows") != std::string::npos);
   }
   TEST_CASE("a NaN in one row stays in its row") {
     constexpr Config c = of(33, 40, Act::silu_mul, DType::bf16, DType::bf16);

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 #include "../cases.hpp"
+#include "software_tiles.hpp"
 
 namespace {
 using namespace coterie;
@@ -35,7 +36,7 @@ template <DType D, QuantConfig Q, int Out, int In> struct Case {
       v = bit_cast<element_t<D>>(byte);
     }
     for (std::int64_t i = 0; i < scales; ++i) {
-      scale.push_back(integers || D == DType::mxfp4 ? std::ldexp(1.f, random.below(3) - 1) : rounded<scale_t<D>>(static_cast<float>(0.1 + random.uniform())));
+      scale.push_back(integers || D == DType::mxfp4 ? std::ldexp(1.f, random.below(3) - 1) : rounded<scale_t<D>>(static_cast<float>((0.1 + random.uniform()) * (random.one_in(8) ? 1e-6 : 1))));
       zero.push_back(static_cast<std::uint8_t>(random.below(D == DType::int4 ? 16 : 256)));
     }
     matrix = {.data = data.data(), .out_stride = transposed ? 1 : pitch, .in_stride = transposed ? pitch : 1, .scale = scale.data(), .zero = zero.data()};
@@ -62,6 +63,19 @@ std::vector<float> multiply_rows(Engine const& engine, T const* packed, PanelSha
   return y;
 }
 
+// On tiles, and the same rows three times in one go, in chunks.
+template <class Tiles, class Check, class Case> void check_tiles([[maybe_unused]] Check const& check, [[maybe_unused]] std::vector<bf16> const& a, [[maybe_unused]] Case& c) {
+#if defined(__x86_64__)
+  TileEngine<Tiles> const engine{Isa::avx512};
+  auto const once = check(engine, a);
+  std::vector<bf16> three;
+  for (int i = 0; i < 3; ++i) three.insert(three.end(), a.begin(), a.end());
+  auto const all = multiply_rows(engine, c.panels(), c.shape, three, static_cast<int>(three.size() / static_cast<std::size_t>(c.shape.padded_inputs())));
+  REQUIRE(all.size() == 3 * once.size());
+  for (std::size_t i = 0; i < 3; ++i) CHECK(std::equal(once.begin(), once.end(), all.begin() + static_cast<std::ptrdiff_t>(i * once.size())));
+#endif
+}
+
 // The worst |difference| / bound over all paths; whole numbers must be exact. A row's result must not depend on how many there are,
 // and AVX2 and AVX-512 must agree bit for bit.
 template <DType D, QuantConfig Q, int Out, int In> void agrees(bool transposed, bool integers) {
@@ -75,35 +89,54 @@ template <DType D, QuantConfig Q, int Out, int In> void agrees(bool transposed, 
     for (int i = 0; i < In; ++i) a[static_cast<std::size_t>(r * k + i)] = integers ? static_cast<float>(random.below(5) - 2) : rounded<bf16>(static_cast<float>(random.normal()));
   std::vector<bf16> narrow;
   for (float v : a) narrow.push_back(from_float<bf16>(v));
-  std::vector<float> wide;
-  for (Isa isa : cases::paths()) {
-    if (isa == Isa::amx) continue;                                                           // has no kernel of its own for codes
-    INFO(std::string(name(isa)));
-    auto const run = [&](int rows) {
-      return isa == Isa::avx512_bf16 ? multiply_rows(DotEngine{isa}, c.panels(), c.shape, narrow, rows) : multiply_rows(VectorEngine{isa}, c.panels(), c.shape, a, rows);
-    };
-    auto const all = run(most);
+  std::vector<double> const bound_of_weight = [&] {
+    std::vector<double> to;
+    for (double v : w) to.push_back(reference::holds32(v) ? 0 : reference::unit * std::fabs(v));
+    return to;
+  }();
+  std::vector<reference::Real> want;
+  for (std::size_t r = 0; r < most; ++r)
+    for (std::size_t o = 0; o < Out; ++o) {
+      reference::Sum sum;
+      for (std::size_t i = 0; i < In; ++i) sum.add({double{a[r * static_cast<std::size_t>(k) + i]}, 0}, {w[o * In + i], bound_of_weight[o * In + i]});
+      want.push_back(sum.total());
+    }
+  // All rows, after they were compared.
+  auto const check = [&](auto const& engine, auto const& inputs) {
+    auto const all = multiply_rows(engine, c.panels(), c.shape, inputs, most);
     double worst = 0;
-    for (std::size_t r = 0; r < most; ++r)
-      for (std::size_t o = 0; o < Out; ++o) {
-        reference::Sum sum;
-        for (std::size_t i = 0; i < In; ++i) {
-          double const v = w[o * In + i];
-          sum.add({double{a[r * static_cast<std::size_t>(k) + i]}, 0}, {v, reference::holds32(v) ? 0 : reference::unit * std::fabs(v)});
-        }
-        auto const want = sum.total();
-        double const got = double{all[r * Out + o]}, difference = std::fabs(got - want.value);
-        if (difference != 0 || std::isnan(got)) worst = std::fmax(worst, std::isnan(got) || want.error == 0 ? INFINITY : difference / want.error);
-      }
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      double const got = double{all[i]}, difference = std::fabs(got - want[i].value);
+      if (difference != 0 || std::isnan(got)) worst = std::fmax(worst, std::isnan(got) || want[i].error == 0 ? INFINITY : difference / want[i].error);
+    }
     CHECK(worst <= 1);
     if (!integers && In > 40) CHECK(worst > 1e-4);
-    for (int rows : {1, 2, 3, 5, 6, 7, 11, 12, 13, 47, 48, 49, 97}) {
+    for (int rows : {1, 2, 3, 5, 6, 7, 11, 12, 13, 16, 17, 32, 33, 47, 48, 49, 97}) {
       CAPTURE(rows);
-      auto const some = run(rows);
+      auto const some = multiply_rows(engine, c.panels(), c.shape, inputs, rows);
       CHECK(std::equal(some.begin(), some.end(), all.begin()));
     }
-    if (isa == Isa::avx2) wide = all;
-    if (isa == Isa::avx512) CHECK(wide == all);
+    return all;
+  };
+  std::vector<float> wide;
+  for (Isa isa : cases::paths()) {
+    INFO(std::string(name(isa)));
+    if (isa == Isa::avx512_bf16) check(DotEngine{isa}, narrow);
+#if defined(__x86_64__)
+    else if (isa == Isa::amx) check_tiles<AmxTiles>(check, narrow, c);
+#endif
+    else {
+      auto const all = check(VectorEngine{isa}, a);
+      if (isa == Isa::avx2) wide = all;
+      if (isa == Isa::avx512) CHECK(wide == all);
+    }
+  }
+  if (supports(Isa::avx512_bf16)) {                                                          // which decodes for tiles, too
+    INFO("software tiles");
+    test::SoftwareTiles::state().faults = 0;
+    check_tiles<test::SoftwareTiles>(check, narrow, c);
+    CHECK(test::SoftwareTiles::state().faults == 0);
+    CHECK_FALSE(test::SoftwareTiles::state().configured);                                    // released after use
   }
   // And back.
   auto data = c.data;
@@ -225,6 +258,7 @@ TEST_SUITE("host") {
   TEST_CASE("quantised panels agree with the definition on every path, for any number of rows, and unpack to what was packed") {
     agrees_everywhere<DType::int8, QuantConfig{}>();
     agrees_everywhere<DType::int8, QuantConfig{.group = 32, .zero_points = 1}>();
+    agrees_everywhere<DType::int8, QuantConfig{.group = 96}>();                                    // ends inside a block of tiles
     agrees_everywhere<DType::int4, QuantConfig{.group = 32}>();
     agrees_everywhere<DType::int4, QuantConfig{.group = 128, .zero_points = 1}>();
     agrees_everywhere<DType::fp8_e4m3, QuantConfig{.group = 128, .group_rows = 128}>();
@@ -274,7 +308,8 @@ TEST_SUITE("host") {
     CHECK(has(says<layer_of(DType::int4, zeros)>(1, 1, true, false), "pack: expert 1's gate has no zero points"));
     CHECK(has(says<layer_of(DType::int8, zeros)>(1, 1, false), "pack: expert 1's gate has no scales"));
     CHECK(says<layer_of(DType::int8, zeros)>(1e-30f, 255).empty());
-    for (float scale : {1e-5f, 70000.f, INFINITY}) CHECK(has(says<layer_of(DType::int4, {.group = 32})>(scale, 0), "fp16 holds"));
+    for (float scale : {1e-5f, 1e-8f, 70000.f, INFINITY}) CHECK(has(says<layer_of(DType::int4, {.group = 32})>(scale, 0), "fp16 holds"));
+    for (float scale : {0x1p-24f, 0x1.8p-20f, 0.f, -0x1p-3f}) CHECK(says<layer_of(DType::int4, {.group = 32})>(scale, 0).empty());          // subnormal ones too, where they are exact
     for (float scale : {3.f, 0.f, -1.f, INFINITY}) CHECK(has(says<layer_of(DType::mxfp4, {})>(scale, 0), "want a power of two"));
     for (float scale : {0x1p-127f, 0x1p127f, 1.f}) CHECK(says<layer_of(DType::mxfp4, {})>(scale, 0).empty());
     CHECK(says<layer_of(DType::int4, {.group = 32})>(NAN, 0).empty());

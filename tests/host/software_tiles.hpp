@@ -49,22 +49,27 @@ struct SoftwareTiles {
     ++s.products;
     // The shapes must fit: as many pairs of inputs in a row of A as rows in B.
     s.faults += !s.configured || s.shapes.rows[Sum] != s.shapes.rows[A] || s.shapes.row_bytes[A] != 4 * s.shapes.rows[B] || s.shapes.row_bytes[Sum] != s.shapes.row_bytes[B];
-    for (int m = 0; m < s.shapes.rows[Sum]; ++m)
-      for (int n = 0; n < s.shapes.row_bytes[Sum] / 4; ++n) {
-        float even = 0, odd = 0, sum;
-        for (int k = 0; k < s.shapes.rows[B]; ++k) {
-          auto const value = [&](int tile, int row, int i) {
-            coterie::bf16 v;
-            std::memcpy(&v, &s.tile[tile].bytes[row][2 * i], sizeof v);
-            return coterie::to_float(v);
-          };
-          even = __builtin_fmaf(value(A, m, 2 * k), value(B, k, 2 * n), even);
-          odd = __builtin_fmaf(value(A, m, 2 * k + 1), value(B, k, 2 * n + 1), odd);
-        }
-        std::memcpy(&sum, &s.tile[Sum].bytes[m][4 * n], sizeof sum);
-        sum += even + odd;
-        std::memcpy(&s.tile[Sum].bytes[m][4 * n], &sum, sizeof sum);
-      }
+    static thread_local float a[32], b[32][16];                // products of two bf16 are exact in fp32: fused or not is the same
+    int const columns = s.shapes.row_bytes[Sum] / 4;
+    for (int k = 0; k < s.shapes.rows[B]; ++k)
+      for (int n = 0; n < columns; ++n)
+        for (int odd = 0; odd < 2; ++odd) b[2 * k + odd][n] = value(B, k, 2 * n + odd);
+    for (int m = 0; m < s.shapes.rows[Sum]; ++m) {
+      float sum[2][16]{}, total[16];
+      for (int i = 0; i < 2 * s.shapes.rows[B]; ++i) a[i] = value(A, m, i);
+      for (int i = 0; i < 2 * s.shapes.rows[B]; ++i)
+        for (int n = 0; n < columns; ++n) sum[i % 2][n] += a[i] * b[i][n];
+      std::memcpy(total, s.tile[Sum].bytes[m], sizeof total);
+      for (int n = 0; n < columns; ++n) total[n] += sum[0][n] + sum[1][n];
+      std::memcpy(s.tile[Sum].bytes[m], total, sizeof total);
+    }
+  }
+
+ private:
+  static float value(int tile, int row, int i) {
+    coterie::bf16 v;
+    std::memcpy(&v, &state().tile[tile].bytes[row][2 * i], sizeof v);
+    return coterie::to_float(v);
   }
 };
 

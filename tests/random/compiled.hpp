@@ -5,7 +5,9 @@
 namespace cases {
 
 template <class M> M view(Stored const& s) {
-  return {.data = reinterpret_cast<decltype(M::data)>(s.data.empty() ? nullptr : s.data.data()), .out_stride = s.out_stride, .in_stride = s.in_stride};
+  M m{.data = reinterpret_cast<decltype(M::data)>(s.data.empty() ? nullptr : s.data.data()), .out_stride = s.out_stride, .in_stride = s.in_stride};
+  if constexpr (!ct::is_float(M::type)) m.scale = s.scale.data(), m.zero = s.zero.empty() ? nullptr : s.zero.data();
+  return m;
 }
 
 template <ct::Config C, ct::DType S = C.weights>

@@ -1,10 +1,10 @@
-// Written by cover.py --seed 1: 123 configs, all 11062 pairs of values that can stand together (306 cannot).
+// Written by cover.py --seed 1: 123 configs, all 11062 pairs of values that can stand together (306 cannot); 13 quantised ones.
 #pragma once
 #include <cases.hpp>
 
 namespace cases {
 
-inline constexpr std::size_t configs = 123;
+inline constexpr std::size_t configs = 136;
 using Subjects = std::vector<std::unique_ptr<Subject>>;
 void compile_0(Subjects& to);
 void compile_1(Subjects& to);
@@ -14,6 +14,7 @@ void compile_4(Subjects& to);
 void compile_5(Subjects& to);
 void compile_6(Subjects& to);
 void compile_7(Subjects& to);
+void compile_quantised(Subjects& to);
 inline void compile_all(Subjects& to) {
   compile_0(to);
   compile_1(to);
@@ -23,6 +24,7 @@ inline void compile_all(Subjects& to) {
   compile_5(to);
   compile_6(to);
   compile_7(to);
+  compile_quantised(to);
 }
 
 }

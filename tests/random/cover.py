@@ -5,8 +5,9 @@
 
 Every pair of values of any two axes that can stand together stands in some row, unless --rows stops it earlier; which
 pairs can is decided by search, and the count of those that no config can have is printed. An axis that means nothing in a
-row keeps its default and counts for no pair. A maintainer's tool: the headers it writes are committed; another seed gives
-another array for a longer run.
+row keeps its default and counts for no pair. Quantised experts have a file of their own, which only backends that compute
+with them include: one config for each of some ways to quantise, each made of what pairs were not yet there. A maintainer's
+tool: the headers it writes are committed; another seed gives another array for a longer run.
 """
 import argparse, os, random
 
@@ -31,6 +32,15 @@ AXES = {
     'shared_weights': ['bf16', 'fp32', 'fp16'], 'shared_limit': [0, 2], 'combine': ['fp32', 'model'],
 }
 NAMES = list(AXES)
+# What quantised experts have instead. weights: type, group, group_rows, zero_points; of each type the first, third, … is
+# multiplied by bf16, which has paths of its own. Sizes are such that rows have several groups.
+QUANTISED = {
+    'weights': [('int8', 0, 1, 0), ('int8', 32, 1, 0), ('int8', 128, 1, 1), ('int4', 32, 1, 0), ('int4', 0, 1, 1), ('int4', 128, 1, 1),
+                ('fp8_e4m3', 128, 128, 0), ('fp8_e4m3', 32, 5, 0), ('fp8_e4m3', 0, 1, 0), ('fp8_e5m2', 96, 3, 0), ('fp8_e5m2', 0, 1, 0),
+                ('mxfp4', 0, 1, 0), ('mxfp4', 32, 1, 0)],
+    'stored': ['same'], 'experts': [8, 1, 2, 3, 7], 'hidden': [64, 1, 33, 40, 160, 264], 'ffn': [32, 17, 65, 160, 300], 'latent': [0, 5, 40],
+}
+PAIRED = ['type', 'dtype', 'hidden', 'ffn', 'act', 'expert_bias', 'latent', 'place', 'input', 'experts', 'top_k', 'rounding', 'shared_ffn', 'combine']
 
 
 def k_of(c): return c['experts'] if c['top_k'] == 'all' else c['top_k']
@@ -203,6 +213,28 @@ def cover(rng, limit, tries):
     return out, total, len(todo), never
 
 
+def quantised(rng, tries):
+    """A config for each way to quantise: of many, the one with most new pairs of what matters to experts."""
+    AXES.update(QUANTISED)
+    seen, out, used = set(), [], {}
+
+    def new(c):
+        values = [('type', c['weights'][0])] + [(n, c[n]) for n in PAIRED[1:] if n in active(c)]
+        return {(p, q) for i, p in enumerate(values) for q in values[i + 1:]} - seen
+
+    def fits(c):
+        inputs = (c['latent'] or c['hidden'], c['ffn'])
+        return inputs[0] * inputs[1] <= 20000 and max(inputs) > max(c['weights'][1], 32)
+    for w in AXES['weights']:
+        before = used[w[0]] = used.get(w[0], -1) + 1
+        fixed = {'weights': w, 'dtype': 'bf16' if before % 2 == 0 else rng.choice(['fp32', 'fp16'])}
+        if before == 0: fixed['latent'] = 0                # tokens as they are, huge ones too
+        c = max(filter(fits, (solve(fixed, rng) for _ in range(50 * tries))), key=lambda c: len(new(c)))
+        seen |= new(c)
+        out.append(c)
+    return out
+
+
 def number(v): return repr(v) + ('f' if isinstance(v, float) else '')
 
 
@@ -229,8 +261,13 @@ def text(c):
                    ('identity', plain('identity', 0)), ('skip', plain('skip', 0))])
     shared = part([('ffn', plain('shared_ffn', 0)), ('count', plain('count', 1)), ('mix', enum('SharedMix', 'mix', 'sum')),
                    ('weights', enum('DType', 'shared_weights', 'bf16')), ('limit', plain('shared_limit', 0))])
+    weights, quant = enum('DType', 'weights', 'bf16'), ''
+    if isinstance(c['weights'], tuple):
+        kind, group, rows_of_group, zeros = c['weights']
+        weights, quant = f'ct::DType::{kind}', part([('group', group or None), ('group_rows', None if rows_of_group == 1 else rows_of_group), ('zero_points', zeros or None)])
     top = part([('experts', c['experts']), ('top_k', k_of(c)), ('hidden', c['hidden']), ('ffn', c['ffn']), ('dtype', enum('DType', 'dtype', 'bf16')),
-                ('weights', enum('DType', 'weights', 'bf16'))])
+                ('weights', weights)])
+    if quant: top += f', .quant = {{{quant}}}'
     for name, body in (('router', router), ('capacity', capacity), ('expert', expert), ('shared', shared)):
         if body: top += f',\n    .{name} = {{{body}}}'
     if c['combine'] == 'model': top += ',\n    .combine = ct::Accumulate::model'
@@ -247,12 +284,15 @@ def main():
     a = p.parse_args()
     found, total, left, never = cover(random.Random(a.seed), a.rows, a.tries)
     figures = f'{len(found)} configs, {"all" if left == 0 else f"{total - left} of"} {total} pairs of values that can stand together ({never} cannot)'
-    print(figures)
+    coded = quantised(random.Random(a.seed), a.tries)
+    print(f'{figures}; {len(coded)} quantised configs')
     os.makedirs(a.out, exist_ok=True)
-    for f in range(a.files):
-        mine = list(enumerate(found))[f::a.files]
+    numbered = list(enumerate(found))
+    files = {str(f): (figures, numbered[f::a.files]) for f in range(a.files)}
+    files['quantised'] = (f'{len(coded)} configs', list(enumerate(coded, len(found))))
+    for f, (what, mine) in files.items():
         with open(os.path.join(a.out, f'configs_{f}.hpp'), 'w') as out:
-            out.write(f'// Written by cover.py --seed {a.seed}: {figures}.\n#pragma once\n#include <cases.hpp>\n\nnamespace cases {{\n\n')
+            out.write(f'// Written by cover.py --seed {a.seed}: {what}.\n#pragma once\n#include <cases.hpp>\n\nnamespace cases {{\n\n')
             for i, c in mine: out.write(f'inline constexpr ct::Config config_{i}{{{text(c)}}};\n')
             out.write(f'\n// visit.template operator()<number, config, how the checkpoint holds the experts>() for each.\ntemplate <class Visit> void visit_{f}(Visit const& visit) {{\n')
             for i, c in mine:
@@ -260,10 +300,10 @@ def main():
                 out.write(f'  visit.template operator()<{i}, config_{i}, {stored}>();\n')
             out.write('}\n\n}\n')
     with open(os.path.join(a.out, 'configs.hpp'), 'w') as out:
-        out.write(f'// Written by cover.py --seed {a.seed}: {figures}.\n#pragma once\n#include <cases.hpp>\n\nnamespace cases {{\n\ninline constexpr std::size_t configs = {len(found)};\nusing Subjects = std::vector<std::unique_ptr<Subject>>;\n')
-        for f in range(a.files): out.write(f'void compile_{f}(Subjects& to);\n')
+        out.write(f'// Written by cover.py --seed {a.seed}: {figures}; {len(coded)} quantised ones.\n#pragma once\n#include <cases.hpp>\n\nnamespace cases {{\n\ninline constexpr std::size_t configs = {len(found) + len(coded)};\nusing Subjects = std::vector<std::unique_ptr<Subject>>;\n')
+        for f in files: out.write(f'void compile_{f}(Subjects& to);\n')
         out.write('inline void compile_all(Subjects& to) {\n')
-        for f in range(a.files): out.write(f'  compile_{f}(to);\n')
+        for f in files: out.write(f'  compile_{f}(to);\n')
         out.write('}\n\n}\n')
 
 

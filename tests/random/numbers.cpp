@@ -34,6 +34,71 @@ struct Maker {
     return s;
   }
   Stored stored(ct::DType d, std::int64_t out, std::int64_t in, double size) { return stored(d, out, in, matrix(out, in, size)); }
+
+  Stored expert(ct::DType d, std::int64_t out, std::int64_t in, double size) { return ct::is_float(d) ? stored(d, out, in, size) : coded(d, out, in, size); }
+  // Random codes under scales that make numbers of that size. The layouts of stored(); rows of 4-bit codes may begin inside a byte.
+  Stored coded(ct::DType d, std::int64_t out, std::int64_t in, double size) {
+    ct::QuantConfig const q = c.quant;
+    Code const code{d, q.zero_points != 0};
+    std::int64_t const group = d == ct::DType::mxfp4 ? 32 : q.group ? q.group : in, groups = (in + group - 1) / group, scales = (out + q.group_rows - 1) / q.group_rows * groups;
+    Stored s;
+    if (trace == Trace::huge && d != ct::DType::int4 && random.one_in(2)) size *= 0x1p-20;   // sums that are finite, but not without their scale
+    for (std::int64_t g = 0; g < scales; ++g) {
+      s.scale.push_back(scale(d, size / code.typical));
+      if (q.zero_points) s.zero.push_back(static_cast<std::uint8_t>(whole() || !random.one_in(4) ? code.count / 2 + random.below(code.count / 4) - code.count / 8 : random.below(code.count)));
+    }
+    int const layout = random.below(3), strange = random.one_in(8) ? random.below(out * in) : -1;
+    s.out_stride = layout == 1 ? 1 : layout == 2 ? in + 3 : in, s.in_stride = layout == 1 ? out : 1;
+    s.data.assign(static_cast<std::size_t>((out * (layout == 2 ? in + 3 : in) * ct::bits(d) + 7) / 8), std::byte{0xff});
+    for (std::int64_t o = 0; o < out; ++o)
+      for (std::int64_t i = 0; i < in; ++i) {
+        std::int64_t const at = o * s.out_stride + i * s.in_stride, g = o / q.group_rows * groups + i / group;
+        bool const odd = o * in + i == strange;
+        if (odd && trace == Trace::nan_rows && random.one_in(2)) s.scale[static_cast<std::size_t>(g)] = std::nanf("");
+        auto const v = static_cast<std::byte>(odd && trace == Trace::nan_rows ? code.nan : odd && trace == Trace::infinite ? code.infinite : number(code, q.zero_points ? s.zero[static_cast<std::size_t>(g)] : 0));
+        std::byte& to = s.data[static_cast<std::size_t>(at * ct::bits(d) / 8)];
+        if (ct::bits(d) == 8) to = v;
+        else to = at % 2 ? (to & std::byte{0x0f}) | v << 4 : (to & std::byte{0xf0}) | v;
+      }
+    return s;
+  }
+
+ private:
+  // The codes of a type: those of -2 to 2 (integers: less the zero point), of the negative zero, NaN and infinity (or some others).
+  struct Code {
+    int count;
+    bool integer;
+    double typical;                                                      // root of the mean square of the finite ones
+    unsigned whole[5]{}, negative_zero = 0, nan = 0, infinite = 0;
+    Code(ct::DType d, bool zero_points) : count(1 << ct::bits(d)), integer(d == ct::DType::int8 || d == ct::DType::int4) {
+      double squares = 0;
+      for (unsigned code = 0; code < static_cast<unsigned>(count); ++code) {
+        double const v = ref::coded(d, code, zero_points ? count / 2 : -1);
+        if (std::isnan(v)) nan = code;
+        else if (std::isinf(v)) infinite = code;
+        else squares += v * v;
+        if (v == 0 && std::signbit(v)) negative_zero = code;
+        for (int w = -2; w <= 2; ++w) if (!integer && v == w && (v != 0 || code == 0)) whole[w + 2] = code;
+      }
+      typical = std::sqrt(squares / count);
+    }
+  };
+  unsigned number(Code const& code, int zero) {
+    double const drawn = trace == Trace::negative_zero || whole() ? draw(1) : 1;
+    if (drawn == 0 && std::signbit(drawn)) return code.integer ? static_cast<unsigned>(zero) : code.negative_zero;
+    if (whole()) return code.integer ? static_cast<unsigned>(static_cast<int>(drawn) + zero) & static_cast<unsigned>(code.count - 1) : code.whole[static_cast<int>(drawn) + 2];
+    unsigned const any = static_cast<unsigned>(random.below(code.count)), magnitude = any & static_cast<unsigned>(code.count / 2 - 1);
+    bool const finite = !(code.nan && magnitude >= (code.infinite ? code.infinite : code.nan) % static_cast<unsigned>(code.count / 2));
+    return finite ? any : 0;
+  }
+  // Also 0, negative and subnormal ones, where the type has them. The integers' are powers of two.
+  float scale(ct::DType d, double size) {
+    bool const power = d == ct::DType::mxfp4;
+    if (whole()) return std::ldexp(power || !random.one_in(8) ? 1.f : -1.f, random.below(3) - 1);
+    if (trace == Trace::denormal && random.one_in(3)) return d == ct::DType::int4 ? 0x3p-22f : std::ldexp(1.f, -127 + random.below(40));
+    if (power) return std::ldexp(1.f, std::ilogb(size) + random.below(3));
+    return random.one_in(16) ? 0.f : static_cast<float>((random.one_in(8) ? -size : size) * (0.5 + random.uniform()));
+  }
 };
 
 // What a trace wants of expert e, as a logit; `place` runs from 0 to 1 over the tokens.
@@ -71,9 +136,9 @@ Tensors make_tensors(Subject const& of, Case const& k) {
     for (int i = 0; i < 11 * c.top_k; ++i) t.table.push_back(make.random.one_in(9) ? -1 : make.random.below(ct::candidates(c)));
   bool const gated = ct::gated(c.expert.act);
   for (int e = 0; e < c.experts; ++e) {
-    if (gated) t.gate.push_back(make.stored(of.stored, f, w, 1.5 / std::sqrt(w)));
-    t.up.push_back(make.stored(of.stored, f, w, 1.5 / std::sqrt(w)));
-    t.down.push_back(make.stored(of.stored, w, f, 1 / std::sqrt(f)));
+    if (gated) t.gate.push_back(make.expert(of.stored, f, w, 1.5 / std::sqrt(w)));
+    t.up.push_back(make.expert(of.stored, f, w, 1.5 / std::sqrt(w)));
+    t.down.push_back(make.expert(of.stored, w, f, 1 / std::sqrt(f)));
     if (!c.expert.bias) continue;
     t.gate_bias.push_back(make.vector(f, 0.3)), t.up_bias.push_back(make.vector(f, 0.3)), t.down_bias.push_back(make.vector(w, 0.3));
   }

@@ -56,6 +56,46 @@ TEST_CASE("reference: fp32 sums in any order, fused or not, stay inside the boun
   CHECK_GT(worst, 0.01);                         // a bound that is never approached would hide errors
 }
 
+TEST_CASE("reference: sums of quantised products, scaled before or a part at a time, stay inside the bound") {
+  Random random{base_seed() + 4};
+  double worst = 0;
+  int exact = 0, overflown = 0, underflown = 0;
+  for (int round = 0; round < 20'000; ++round) {
+    int const n = 1 + random.below(90), size = random.below(6);          // 0: of near-overflow, 1: of near-underflow, 2: whole numbers
+    int const exponent = size == 0 ? 118 + random.below(4) : size == 1 ? -128 + random.below(10) : 0;
+    float before = 0, parts = 0;
+    ref::Sum sum;
+    for (int i = 0; i < n;) {
+      auto const scale = static_cast<float>(size == 2 ? std::ldexp(1, random.below(3) - 1) : std::ldexp(random.normal(), size == 0 ? -12 : size == 1 ? 12 : -4));
+      float part = 0;
+      for (int end = std::min(n, i + 1 + random.below(40)); i < end; ++i) {
+        auto const code = static_cast<float>(size == 2 ? random.below(5) - 2 : std::ldexp(random.below(511) - 255, size == 1 ? -8 : 0));
+        float const a = size == 2 ? static_cast<float>(random.below(5) - 2) : ct::rounded<ct::bf16>(static_cast<float>(std::ldexp(random.normal(), exponent))), weight = code * scale;
+        double const b = double{code} * double{scale};
+        sum.add({double{a}, 0}, {b, ref::holds32(b) ? 0 : ref::unit * std::fabs(b) + ref::tiny}), sum.unscaled({double{a}, 0}, b, double{code});
+        before = std::fma(a, weight, before);
+        part = std::fma(std::fabs(a) < 0x1p-126f ? 0.f : a, code, part); // as the units that multiply bf16 do, without subnormal numbers
+        if (std::fabs(part) < 0x1p-126f) underflown += part != 0, part = 0;
+      }
+      parts = std::fma(part, scale, parts);
+    }
+    ref::Real const want = sum.total();
+    overflown += !std::isfinite(parts) && std::isfinite(before);
+    if (!ref::known(want)) continue;
+    exact += want.error == 0;
+    if (size == 2) CHECK_EQ(want.error, 0);
+    for (float const got : {before, parts}) {
+      double const off = std::fabs(double{got} - want.value);
+      CHECK_LE(off, want.error);
+      if (want.error > 0) worst = std::fmax(worst, off / want.error);
+    }
+  }
+  MESSAGE("worst |difference| / bound: " << worst << "; exact: " << exact << ", overflown in parts only: " << overflown << ", underflown: " << underflown);
+  CHECK_GT(worst, 0.01);
+  CHECK_GT(overflown, 0);
+  CHECK_GT(underflown, 0);
+}
+
 TEST_CASE("reference: every activation in fp32 stays inside its bound") {
   Random random{base_seed() + 2};
   for (int a = 0; a <= static_cast<int>(ct::Act::gelu); ++a)

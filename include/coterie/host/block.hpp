@@ -92,10 +92,17 @@ template <int Lanes, int M, int G, class T, class Stored>
     for (int v = 0; v < V; ++v) std::memcpy(sums + m * sums_stride + v * Lanes, &acc[m][v], sizeof acc[m][v]);
 }
 
+// The same into the second cache: what is needed a while later.
+[[gnu::always_inline]] inline void fetch_later(void const* p, std::int64_t bytes) {
+  __builtin_prefetch(reinterpret_cast<void const*>(reinterpret_cast<std::uintptr_t>(p) + static_cast<std::uintptr_t>(bytes)), 0, 2);
+}
+
 // Few rows: memory sets the pace, and it is fastest along plain streams. So weights are read in the order in which they
 // are stored, tile after tile (the two halves of a panel in turn would be two broken streams, which a processor fetches
-// badly: Mixtral in bf16, one row, AVX2: 9 GB/s of 22), and fetched 2 KiB ahead (two rows: 18 GB/s, 14 without).
-inline constexpr int stream_ahead = 2048;
+// badly: Mixtral in bf16, one row, AVX2: 9 GB/s of 22), and fetched 8 KiB ahead (one
+// thread of a Zen 5, of 2 KiB and 8 KiB: fp32 on AVX-512, four rows 28 and 34 GB/s; bf16, two rows 28 and 36, four 26 and 32; by pairs, eight
+// rows 17 and 27, twelve 16 and 30. 16 KiB are no better).
+inline constexpr int stream_ahead = 8192;
 
 // All tiles of `Q` panels side by side: enough independent sums for one row.
 template <int Lanes, int M, int Q, class T>

@@ -31,7 +31,8 @@ template <class T> struct CodePairs<T, 4> {
     if constexpr (T::zeros) {
       vector_of<std::uint8_t, 16>::type bytes;
       std::memcpy(&bytes, at.scales + panel_outputs * sizeof(typename T::Scale) + half * tile_outputs, sizeof bytes);
-      words<16> const wide = __builtin_convertvector(bytes, words<16>);
+      words<16> wide;
+      asm("vpmovzxbd %1, %0" : "=v"(wide) : "v"(bytes));       // g++ 12 converts bytes one at a time
       zeros = (Words)(wide | wide << 16);
     }
 #pragma GCC unroll 4
@@ -106,7 +107,10 @@ template <class T> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,
       fetch(codes, stream_ahead);
       words<16> w[CodePairs<T>::pairs];
       decode.block(codes, at, half, w);
-      std::memcpy(to + half * tile_elements + block * CodePairs<T>::pairs * 2 * tile_outputs, w, sizeof w);
+      // One by one: g++ 12 would keep a copy of the array on the stack.
+#pragma GCC unroll 4
+      for (int pair = 0; pair < CodePairs<T>::pairs; ++pair)
+        std::memcpy(to + half * tile_elements + (block * CodePairs<T>::pairs + pair) * 2 * tile_outputs, &w[pair], sizeof w[pair]);
     }
 }
 #endif

@@ -9,14 +9,15 @@
 
 namespace coterie { inline namespace v0 { namespace host {
 
-// Scales of Lanes outputs. fp16 ones are never subnormal (holds_scale), which saves half of the work.
+// Scales of Lanes outputs. Subnormal fp16 ones do not pass through subnormal fp32, which -ffast-math may flush.
 template <int Lanes> [[gnu::always_inline]] inline void load_scales(float const* from, floats<Lanes>& to) { std::memcpy(&to, from, sizeof to); }
 template <int Lanes> [[gnu::always_inline]] inline void load_scales(fp16 const* from, floats<Lanes>& to) {
   typename vector_of<std::uint16_t, Lanes>::type half;
   std::memcpy(&half, from, sizeof half);
   words<Lanes> const h = __builtin_convertvector(half, words<Lanes>), magnitude = h & 0x7fffu;
-  words<Lanes> const normal = (magnitude << 13) + (112u << 23), nan = (words<Lanes>)(magnitude > 0x7c00u), zero = (words<Lanes>)(magnitude == 0u);
-  to = (floats<Lanes>)(((normal | (nan & 0x7fc00000u)) & ~zero) | (h & 0x8000u) << 16);
+  words<Lanes> const normal = (magnitude << 13) + (112u << 23), nan = (words<Lanes>)(magnitude > 0x7c00u), small = (words<Lanes>)(magnitude < 0x400u);
+  words<Lanes> const tiny = (words<Lanes>)(__builtin_convertvector((typename vector_of<std::int32_t, Lanes>::type)magnitude, floats<Lanes>) * 0x1p-24f);
+  to = (floats<Lanes>)(((normal | (nan & 0x7fc00000u)) & ~small) | (tiny & small) | (h & 0x8000u) << 16);
 }
 template <int Lanes> [[gnu::always_inline]] inline void load_scales(e8m0 const* from, floats<Lanes>& to) {
   typename vector_of<std::uint8_t, Lanes>::type exponent;

@@ -29,7 +29,8 @@ struct DotEngine {
         int const strips = (height + dot_rows - 1) / dot_rows, low = height / strips, high = height % strips;
         for (int s = 0, m = 0; s < strips; ++s) {
           int const n = s < high ? low + 1 : low;
-          dot_panels[n](a + m, packed + p * shape.panel_elements(), shape.padded_inputs() / tile_inputs, sums + m * stride, stride);
+          dot_panels[n](a + m, packed + p * shape.panel_elements(), shape.padded_inputs() / tile_inputs, sums + m * stride, stride,
+                        s + 1 == strips && strips > 1 ? shape.panel_elements() * std::int64_t{sizeof(bf16)} : stream_ahead);
           m += n;
         }
         epilogue(r, height, p, std::int64_t{1}, sums, stride);

@@ -2,10 +2,11 @@
 #pragma once
 #include "../experts/activation.hpp"
 #include "dot_engine.hpp"
+#include "int8_engine.hpp"
 #include "pool.hpp"
 #include "read_ahead.hpp"
 #include "rows.hpp"
-#include "tiles.hpp"
+#include "tile_engine.hpp"
 
 namespace coterie { inline namespace v0 { namespace host {
 
@@ -47,10 +48,10 @@ template <ExpertConfig X, class V> Activate* activation_for(Isa path) {
   return run;
 }
 
-// The path that an ffn takes: tiles multiply bf16 by bf16, pairs of products also bf16 by codes.
+// The path that an ffn takes: tiles and pairs of products multiply bf16 by bf16 and by codes.
 constexpr Isa ffn_path(Isa path, DType dtype, DType weights) {
-  bool const tiles = dtype == DType::bf16 && weights == DType::bf16, dots = tiles || (dtype == DType::bf16 && !is_float(weights));
-  return (path == Isa::amx && !tiles) || (path == Isa::avx512_bf16 && !dots) ? Isa::avx512 : path;
+  bool const pairs = dtype == DType::bf16 && (weights == DType::bf16 || !is_float(weights));
+  return path > Isa::avx512 && !pairs ? Isa::avx512 : path;
 }
 
 // How an ffn of `rows` rows would run, in words; path: of ffn_path.
@@ -89,19 +90,31 @@ template <class T> struct FfnGroups {
 template <class Operand, class V> struct FfnRows {
   Operand const* a;                                        // padded rows
   std::int32_t const* map;                                 // routed row -> row of a; null: the same
-  Operand* h;                                              // [R][padded ffn] scratch
+  Operand* h;                                              // [R][padded ffn] scratch; or [R] records of an engine that encodes
   V* out;
   std::int64_t out_stride;
   float const* gamma = nullptr;                            // [R][.] weights of blocks of hidden columns (router-weighed shared experts)
   std::int64_t gamma_stride = 0, gamma_columns = 1;
+  V* hidden = nullptr;                                     // [R][padded ffn], for an engine that encodes
 };
+// Engines that read rows in a form of their own (Int8Engine) say how far apart those are, and encode the rows of V that phase one leaves.
+template <class Engine, class T> inline constexpr bool encodes = requires { Engine::template row_stride<T>(PanelShape{}); };
+template <class Engine, class T> constexpr std::int64_t row_stride(PanelShape shape) {
+  if constexpr (encodes<Engine, T>) return Engine::template row_stride<T>(shape);
+  else return shape.padded_inputs();
+}
+
+inline constexpr std::int64_t encode_chunk = 2;            // rows per task: one token's eight experts occupy four threads
 
 // Two phases; inside one, tasks are (group, panels) from one counter. An engine that needs contiguous rows gets no map.
 template <class V, class T, class Engine>
 void ffn(Pool& pool, Engine const& engine, Activate* activate, bool paired, PanelShape up, PanelShape down, FfnGroups<T> const& groups,
          FfnRows<typename Engine::Operand, V> const& rows) {
-  using Operand = typename Engine::Operand;
-  std::int64_t const width = down.padded_inputs(), k = up.padded_inputs(), up_tasks = ceil_div(up.panels(), ffn_panels), down_tasks = ceil_div(down.panels(), ffn_panels);
+  using Hidden = std::conditional_t<encodes<Engine, T>, V, typename Engine::Operand>;
+  Hidden* hidden;
+  if constexpr (encodes<Engine, T>) hidden = rows.hidden;
+  else hidden = rows.h;
+  std::int64_t const width = down.padded_inputs(), k = row_stride<Engine, T>(up), k_down = row_stride<Engine, T>(down), up_tasks = ceil_div(up.panels(), ffn_panels), down_tasks = ceil_div(down.panels(), ffn_panels);
   std::int64_t const columns = paired ? tile_outputs : panel_outputs;
   pool.run(groups.count * up_tasks, [&](std::int64_t task) {
     if (groups.ahead) groups.ahead->reads_gate_up(task, groups.count * up_tasks);
@@ -117,20 +130,26 @@ void ffn(Pool& pool, Engine const& engine, Activate* activate, bool paired, Pane
                         if (rows.gamma)
                           for (std::int64_t j = 0; j < wide && c0 + j < up.outputs; ++j)
                             values[j] = rounded<V>(values[j] * rows.gamma[row * rows.gamma_stride + (c0 + j) / rows.gamma_columns]);
-                        Operand* const to = rows.h + row * width + c0;
-                        for (std::int64_t j = 0; j < wide; ++j) to[j] = from_float<Operand>(values[j]);
+                        Hidden* const to = hidden + row * width + c0;
+                        for (std::int64_t j = 0; j < wide; ++j) to[j] = from_float<Hidden>(values[j]);
                       }
                     });
     // Gate panels hold 16 columns: an odd number of them ends in the middle of 32 padded inputs; the last task zeroes the rest.
     if (last == up.panels() && up.panels() * columns < width)
       for (std::int64_t r = g.begin; r < g.end; ++r)
-        for (std::int64_t c = up.panels() * columns; c < width; ++c) rows.h[r * width + c] = Operand{};
+        for (std::int64_t c = up.panels() * columns; c < width; ++c) hidden[r * width + c] = Hidden{};
   }, up_tasks);
+  if constexpr (encodes<Engine, T>) {
+    std::int64_t const begin = groups.count ? groups[0].begin : 0, end = groups.count ? groups[groups.count - 1].end : 0;
+    for_chunks(pool, end - begin, encode_chunk, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t r = begin + first; r < begin + last; ++r) engine.template encode<T>(hidden + r * width, width, down, rows.h + r * k_down);
+    });
+  }
   pool.run(groups.count * down_tasks, [&](std::int64_t task) {
     if (groups.ahead) groups.ahead->reads_down(task, groups.count * down_tasks);
     auto const g = groups[task / down_tasks];
     std::int64_t const p0 = task % down_tasks * ffn_panels, last = p0 + ffn_panels < down.panels() ? p0 + ffn_panels : down.panels();
-    engine.multiply(g.down, down, g.end - g.begin, p0, last, [&](std::int64_t r) { return rows.h + (g.begin + r) * width; },
+    engine.multiply(g.down, down, g.end - g.begin, p0, last, [&](std::int64_t r) { return rows.h + (g.begin + r) * k_down; },
                     [&](std::int64_t r, int height, std::int64_t p, std::int64_t n, float const* sums, std::int64_t stride) {
                       std::int64_t const c0 = p * panel_outputs, real = down.outputs - c0 < n * panel_outputs ? down.outputs - c0 : n * panel_outputs;
                       for (int m = 0; m < height; ++m) {

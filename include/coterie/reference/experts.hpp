@@ -6,12 +6,14 @@
 
 namespace coterie { inline namespace v0 { namespace reference {
 
-// One row of a matrix times one vector, plus a bias. roundoff: relative error of numbers that fp32 does not hold.
-inline Real product(Numbers const& matrix, std::size_t row, std::vector<Real> const& a, Numbers const* bias = nullptr, double roundoff = 0) {
+// One row of a matrix times one vector, plus a bias. roundoff: relative error of numbers that fp32 does not hold; code: what they are
+// before their scales.
+inline Real product(Numbers const& matrix, std::size_t row, std::vector<Real> const& a, Numbers const* bias = nullptr, double roundoff = 0, Numbers const* code = nullptr) {
   Sum sum;
   for (std::size_t i = 0; i < a.size(); ++i) {
     double const w = matrix[row * a.size() + i];
     sum.add(a[i], {w, roundoff == 0 || !std::isfinite(w) || holds32(w) ? 0 : roundoff * std::fabs(w) + tiny});
+    if (code) sum.unscaled(a[i], w, (*code)[row * a.size() + i]);
   }
   if (bias && !bias->empty()) sum.add({(*bias)[row], 0});
   return sum.total();
@@ -20,13 +22,15 @@ inline Real product(Numbers const& matrix, std::size_t row, std::vector<Real> co
 // Output of real expert e for one row, not yet rounded to dtype: x[W] -> [W].
 inline std::vector<Real> expert(Config const& c, Weights const& w, int e, std::vector<Real> const& x) {
   auto const i = static_cast<std::size_t>(e);
+  auto const of = [i](bool has, std::vector<Numbers> const& all) { return has ? &all[i] : nullptr; };
+  bool const biased = c.expert.bias != 0, coded = !w.up_code.empty();
   std::vector<Real> h, out;
   for (std::size_t f = 0; f < static_cast<std::size_t>(c.ffn); ++f) {
-    Real const g = gated(c.expert.act) ? product(w.gate[i], f, x, c.expert.bias ? &w.gate_bias[i] : nullptr, w.expert_roundoff) : Real{};
-    Real const u = product(w.up[i], f, x, c.expert.bias ? &w.up_bias[i] : nullptr, w.expert_roundoff);
+    Real const g = gated(c.expert.act) ? product(w.gate[i], f, x, of(biased, w.gate_bias), w.expert_roundoff, of(coded, w.gate_code)) : Real{};
+    Real const u = product(w.up[i], f, x, of(biased, w.up_bias), w.expert_roundoff, of(coded, w.up_code));
     h.push_back(to(c.dtype, activate(c.expert, g, u)));
   }
-  for (std::size_t o = 0; o < static_cast<std::size_t>(width(c)); ++o) out.push_back(product(w.down[i], o, h, c.expert.bias ? &w.down_bias[i] : nullptr, w.expert_roundoff));
+  for (std::size_t o = 0; o < static_cast<std::size_t>(width(c)); ++o) out.push_back(product(w.down[i], o, h, of(biased, w.down_bias), w.expert_roundoff, of(coded, w.down_code)));
   return out;
 }
 

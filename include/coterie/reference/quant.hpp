@@ -21,9 +21,10 @@ inline double coded(DType d, unsigned code, int zero) {                  // zero
   if (d == DType::fp8_e5m2) v = magnitude > 0x7c ? std::nan("") : magnitude == 0x7c ? infinity : small_float(magnitude, 2, 15);
   return negative ? -v : v;
 }
-// [Out,In]
-template <QuantConfig Q, DType D, int Out, int In> std::vector<double> dequantised(Matrix<D, Out, In> const& m) {
-  std::vector<double> to;
+// Codes less their zero points, [Out,In], and the scale of each.
+struct Coded { std::vector<double> code, scale; };
+template <QuantConfig Q, DType D, int Out, int In> Coded coded(Matrix<D, Out, In> const& m) {
+  Coded to;
   if (!m.data) return to;
   std::int64_t const size = D == DType::mxfp4 ? 32 : Q.group == 0 ? In : Q.group, per_row = (In + size - 1) / size;
   for (std::int64_t o = 0; o < Out; ++o)
@@ -31,10 +32,16 @@ template <QuantConfig Q, DType D, int Out, int In> std::vector<double> dequantis
       std::int64_t const at = o * m.out_stride + i * m.in_stride, g = o / Q.group_rows * per_row + i / size;
       auto const* const bytes = reinterpret_cast<unsigned char const*>(m.data);
       unsigned const code = bits(D) == 8 ? bytes[at] : at % 2 ? bytes[at / 2] >> 4 : bytes[at / 2] & 15u;
-      double const scale = double{D == DType::int4 ? static_cast<float>(nearest(DType::fp16, m.scale[g])) : m.scale[g]};
-      to.push_back(coded(D, code, Q.zero_points ? m.zero[g] : -1) * scale);
+      to.code.push_back(coded(D, code, Q.zero_points ? m.zero[g] : -1));
+      to.scale.push_back(double{D == DType::int4 ? static_cast<float>(nearest(DType::fp16, m.scale[g])) : m.scale[g]});
     }
   return to;
 }
+inline std::vector<double> products(Coded const& c) {
+  std::vector<double> to;
+  for (std::size_t i = 0; i < c.code.size(); ++i) to.push_back(c.code[i] * c.scale[i]);
+  return to;
+}
+template <QuantConfig Q, DType D, int Out, int In> std::vector<double> dequantised(Matrix<D, Out, In> const& m) { return products(coded<Q>(m)); }
 
 }}}

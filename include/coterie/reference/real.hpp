@@ -92,8 +92,22 @@ class Sum {
     }
   }
   void add(Real a) { add(a, {1, 0}); }
+  // Of the term just added: b is code * scale, and may also enter its sum as a code. Two ways to compute n terms of quantised weights:
+  //   weights rounded to fp32 first: an error of b's own where fp32 does not hold it, then as above.
+  //   products with codes, in parts of n_1 + ... + n_B = n; a part is scaled and added by one fused multiply-add. Codes and a (of 16
+  //   bits) are exact and so is their product, so a term of part p is rounded n_p - 1 times inside, 1 + B - p times outside: at
+  //   most n times, gamma_n as above. Whole numbers stay exact: unscaled sums have no more digits than scaled ones. But what
+  //   underflows is scaled afterwards (in a part so small that 2^-126 is more than a rounding), and a part may overflow alone.
+  void unscaled(Real a, double b, double code) {
+    double const product = (std::fabs(a.value) + a.error) * std::fabs(code);
+    if (!std::isfinite(product) || !std::isfinite(b) || product == 0) return;
+    unscaled_ += product;
+    if (product >= 0x1p-100) return;
+    exact_ = false;
+    spread_ += std::fabs(b / code) * least_normal;
+  }
   Real total() const {
-    if (!known_ || !(magnitude_ + spread_ <= largest)) return unknown;
+    if (!known_ || !(magnitude_ + spread_ <= largest) || !(unscaled_ * (1 + gamma(terms_)) <= largest)) return unknown;
     if (!std::isfinite(value_)) return {value_, 0};
     bool const small = magnitude_ < 0x1p-100;                            // partial sums may be subnormal
     if (exact_ && (!small || magnitude_ == 0)) return {value_, 0};
@@ -102,7 +116,7 @@ class Sum {
   }
 
  private:
-  double value_ = 0, magnitude_ = 0, spread_ = 0;
+  double value_ = 0, magnitude_ = 0, spread_ = 0, unscaled_ = 0;
   int terms_ = 0, finest_ = 2000;
   bool known_ = true, exact_ = true;
 };

@@ -20,6 +20,7 @@ struct Weights {
   Numbers latent_down, latent_up, latent_norm;                         // [W,H], [H,W], [W]
   double latent_epsilon = 0, router_scale = 1;
   double expert_roundoff = 0;                                          // of an expert's weight that fp32 does not hold: code * scale is rounded
+  std::vector<Numbers> gate_code, up_code, down_code;                  // of gate, up and down before their scales; empty: not quantised, or not known
 };
 
 struct Routing {
@@ -62,9 +63,12 @@ template <DType D, int Out, int In> Numbers numbers(Matrix<D, Out, In> const& m,
 template <Config C, DType Stored> Weights weights(coterie::Weights<C, Stored> const& from) {
   static_assert(is_float(C.weights) ? is_float(Stored) : Stored == C.weights, "coterie::reference: stored expert weights must be numbers, or quantised as the config's are");
   Weights to;
-  auto const expert = [](auto const& m) {
-    if constexpr (is_float(C.weights)) return numbers(m, C.weights);
-    else return dequantised<C.quant>(m);
+  auto const expert = [](auto const& m, std::vector<Numbers>& value, std::vector<Numbers>& code) {
+    if constexpr (is_float(C.weights)) return value.push_back(numbers(m, C.weights));
+    else {
+      Coded const all = coded<C.quant>(m);
+      value.push_back(products(all)), code.push_back(all.code);
+    }
   };
   to.expert_roundoff = is_float(C.weights) ? 0 : unit;
   to.router = numbers(from.router), to.noise = numbers(from.noise);
@@ -73,7 +77,7 @@ template <Config C, DType Stored> Weights weights(coterie::Weights<C, Stored> co
   to.expert_scale = numbers(from.expert_scale, 1, C.experts, 0);
   for (std::int64_t r = 0; r < from.table.rows; ++r) to.table.insert(to.table.end(), from.table[r], from.table[r] + C.top_k);
   for (std::size_t e = 0; e < static_cast<std::size_t>(C.experts); ++e) {
-    to.gate.push_back(expert(from.gate[e])), to.up.push_back(expert(from.up[e])), to.down.push_back(expert(from.down[e]));
+    expert(from.gate[e], to.gate, to.gate_code), expert(from.up[e], to.up, to.up_code), expert(from.down[e], to.down, to.down_code);
     if constexpr (C.expert.bias) {
       to.gate_bias.push_back(numbers(from.gate_bias[e], 1, C.ffn, 0)), to.up_bias.push_back(numbers(from.up_bias[e], 1, C.ffn, 0));
       to.down_bias.push_back(numbers(from.down_bias[e], 1, width(C), 0));

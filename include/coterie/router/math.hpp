@@ -34,7 +34,8 @@ inline constexpr float infinity = bit_cast<float>(0x7f800000u), quiet_nan = bit_
   p = fma(fma(p, r, 1.f), r, 1.f);
   std::int32_t const half = n >> 1, rest = n - half;                     // two factors: 2^n alone may not be a normal number
   float const y = times(p * of_bits(static_cast<std::uint32_t>(half + 127) << 23), of_bits(static_cast<std::uint32_t>(rest + 127) << 23));
-  return is_nan(x) ? x : y;
+  std::uint32_t const nan = 0u - static_cast<std::uint32_t>(is_nan(x));          // by bits: g++ 12 vectorises no choice between floats
+  return of_bits((bits_of(x) & nan) | (bits_of(y) & ~nan));
 }
 
 // 2 atanh(s) for 0 <= s <= 1/3.
