@@ -37,11 +37,12 @@ template <> struct round_to<e8m0> {                // of a power of two
 };
 template <DType D> using scale_t = std::conditional_t<D == DType::mxfp4, e8m0, std::conditional_t<D == DType::int4, fp16, float>>;
 
-// Whether packed weights hold this scale: exactly, but for int4, whose scales are rounded to fp16 within 2^-11. NaN is one: it makes
+// Whether packed weights hold this scale: exactly, but for int4, whose scales are rounded to fp16 within 2^-11; e4m3's below 2^119. NaN is one: it makes
 // every weight of its group NaN.
 template <DType D> constexpr bool holds_scale(float s) {
   if (is_nan(s)) return true;
   float const held = rounded<scale_t<D>>(s), error = held < s ? s - held : held - s, size = s < 0 ? -s : s;
+  if (D == DType::fp8_e4m3) return size < 0x1p119f;                    // kernels decode by way of 2^8 times the scale
   return D == DType::int4 ? size <= 65504 && error <= size * 0x1p-11f : held == s;
 }
 

@@ -312,6 +312,8 @@ TEST_SUITE("host") {
     for (float scale : {0x1p-24f, 0x1.8p-20f, 0.f, -0x1p-3f}) CHECK(says<layer_of(DType::int4, {.group = 32})>(scale, 0).empty());          // subnormal ones too, where they are exact
     for (float scale : {3.f, 0.f, -1.f, INFINITY}) CHECK(has(says<layer_of(DType::mxfp4, {})>(scale, 0), "want a power of two"));
     for (float scale : {0x1p-127f, 0x1p127f, 1.f}) CHECK(says<layer_of(DType::mxfp4, {})>(scale, 0).empty());
+    CHECK(has(says<layer_of(DType::fp8_e4m3, {.group = 32})>(0x1p120f, 0), "want a size below 2^119"));
+    CHECK(says<layer_of(DType::fp8_e4m3, {.group = 32})>(0x1p118f, 0).empty());
     CHECK(says<layer_of(DType::int4, {.group = 32})>(NAN, 0).empty());
     CHECK(has(says<layer_of(DType::int8, {.group = 48})>(1, 0), "does not hold int8 expert weights in groups of 48 (multiples of 32, or whole rows)"));
     CHECK(says<layer_of(DType::int8, {.group = 96})>(1, 0).empty());      // whole rows of both
