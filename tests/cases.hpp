@@ -74,8 +74,8 @@ Case parse(std::string const& line);
 struct Stored {
   Bytes data;
   std::int64_t out_stride = 0, in_stride = 1;
-  std::vector<float> scale;                      // quantised
-  std::vector<std::uint8_t> zero;
+  std::vector<float> scale{};                      // quantised
+  std::vector<std::uint8_t> zero{};
 };
 struct Tensors {
   Stored router, noise;
