@@ -240,7 +240,7 @@ TEST_SUITE("layer") {
     Floats a(3 * 32);
     PackedView<c, Host> shard = m.packed.view();
     shard.first_expert = 1, shard.experts = 4;
-    Stage::run(on, host::VectorEngine{on.path()}, {x.data(), 3}, shard, {.begin = begin.data(), .token = token.as<std::int32_t>(), .slot = {}}, {out.as<float>(), rows}, {a.data(), hidden.as<float>(), hit.data()});
+    Stage::run(on, host::VectorEngine{on.path()}, {x.data(), 3}, shard, {.begin = begin.data(), .token = token.as<std::int32_t>(), .slot = {}}, {out.as<float>(), rows}, {.a = a.data(), .h = hidden.as<float>(), .records = nullptr, .hit = hit.data()});
     Ids ids{4, -1, 4, -1, 4, -1};
     Floats ones(6, 1);
     auto const want = m.forward(on, x, {.expert = {ids.data(), 3}, .weight = {ones.data(), 3}});
