@@ -348,7 +348,7 @@ TEST_CASE("scales that packed weights do not hold are refused by the expert, the
     bf16 const huge = from_float<bf16>(1e30f);
     std::memcpy(bytes.data() + 6, &huge, 2);
   });
-  load_refused<with(mixtral, As::packed)>(copy.path(), 0, {"pack: expert 5's down: scale 3 is 100025", "which fp16 holds", "quantised.cpp:"});
+  load_refused<with(mixtral, As::packed)>(copy.path(), 0, {"pack: expert 5's down: scale 3 is 100025", "that fp16 holds", "quantised.cpp:"});
 }
 
 TEST_CASE("sizes of zero and layouts without a rule are refused") {
