@@ -19,7 +19,7 @@ inline constexpr int dot_rows = 12;                        // 24 of 32 registers
 template <int M>
 [[gnu::target("avx512f")]] inline void dot_panel(bf16 const* const* a, bf16 const* panel, std::int64_t tiles, float* sums, std::int64_t stride, std::int64_t ahead) {
   floats<16> acc[2][M]{};
-  constexpr int in_turn = 4;                      // few rows read in the order of memory (one row 39 GB/s, 24 otherwise); more share a loaded pair of inputs
+  constexpr int in_turn = 8;                      // few rows read in the order of memory (one row 39 GB/s, 24 otherwise); more share a loaded pair of inputs
   for (std::int64_t t = 0; t < tiles; ++t, panel += 2 * tile_elements) {
     if constexpr (M <= in_turn) {
 #pragma GCC unroll 2
@@ -30,7 +30,7 @@ template <int M>
           fetch(at, ahead);
           words<16> w;
           std::memcpy(&w, at, sizeof w);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
           for (int m = 0; m < M; ++m) {
             std::uint32_t both;
             std::memcpy(&both, a[m] + t * tile_inputs + 2 * pair, sizeof both);
