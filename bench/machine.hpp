@@ -87,6 +87,18 @@ inline void fma_portable(std::int64_t steps) { fma<4, 12>(steps, 0.5f); }
   for (int c = 0; c < 16; ++c) sum += acc[c];
   keep(&sum);
 }
+// Quadruples of 8-bit products in registers.
+[[gnu::target("avx512f")]] inline void int8_dot(std::int64_t steps) {
+  using Words = typename vector_of<std::int32_t, 16>::type;
+  Words acc[16]{}, const_x = Words{} + 0x01020304, const_y = Words{} + 0x01010101;
+  for (std::int64_t i = 0; i < steps; ++i)
+#pragma GCC unroll 16
+    for (int c = 0; c < 16; ++c) asm("vpdpbusd %2, %1, %0" : "+v"(acc[c]) : "v"(const_x), "v"(const_y));
+  Words sum{};
+#pragma GCC unroll 16
+  for (int c = 0; c < 16; ++c) sum += acc[c];
+  keep(&sum);
+}
 // bf16 tile products in registers, 4 accumulators, by hand: the compiler's own tile intrinsics name too few operands.
 inline void amx(std::int64_t steps) {
   struct alignas(64) TileConfig {
@@ -169,9 +181,12 @@ template <class Work> Rate best_rate(int threads, int passes, double amount, Wor
 struct Limits {
   Rate read{}, copy{};                           // bytes per second; a copied byte counts twice
   double flops[6]{};                             // per second, by Isa: fp32 fused multiply-adds, bf16 pairs, AMX bf16; 0: not on this processor
-  // What a layer whose weights have this type could reach on this path.
-  double peak(Isa path, DType weights) const {
-    return flops[static_cast<int>(weights == DType::bf16 ? path : coterie::host::vector_path(path))];
+  double int8_flops = 0;                         // of 8-bit products, counted as the multiply-adds they stand for; 0: no VNNI
+  // What a layer of bf16 activations (int8: rounded to 8 bits) whose weights have this type could reach on this path.
+  double peak(Isa path, DType weights, int int8 = 0) const {
+    if (int8 && int8_flops > 0 && path >= Isa::avx512) return int8_flops;
+    bool const pairs = weights == DType::bf16 || !coterie::is_float(weights);
+    return flops[static_cast<int>(pairs ? path : coterie::host::vector_path(path))];
   }
 };
 
@@ -189,6 +204,9 @@ inline Limits probe(int threads) {
       std::int64_t const n = isa == Isa::amx ? 50'000 : 500'000;
       l.flops[static_cast<int>(isa)] = best_rate(threads, 32, kernel::step_flops(isa) * static_cast<double>(n), [&](int, int) { kernel::steps(isa, n); }).cpu;
     }
+#if defined(__x86_64__)
+  if (coterie::host::supports_vnni()) l.int8_flops = best_rate(threads, 32, 16 * 128. * 500'000, [&](int, int) { kernel::int8_dot(500'000); }).cpu;
+#endif
   return l;
 }
 

@@ -43,19 +43,19 @@ template <class Call> Sample timed(Call const& call) {
   return {.wall = end - wall, .cpu = cpu_seconds() - cpu};
 }
 // Seconds that the machine, as probed in this process, needs for this work at least.
-inline double floor_seconds(Work const& w, int threads, DType weights) {
+inline double floor_seconds(Work const& w, int threads, DType weights, Isa isa = Isa::best, int int8 = 0) {
   Limits const& l = limits(threads);
-  return std::max(w.bytes / l.read.wall, w.flops / l.peak(host::best(), weights));
+  return std::max(w.bytes / l.read.wall, w.flops / l.peak(isa == Isa::best ? host::best() : isa, weights, int8));
 }
 
 // The calls of one row. The best is the one nearest to the roofline (calls differ in the experts they hit) among those
 // that got 90 % of their processors; if none did, the one nearest to it by CPU time.
 class Samples {
  public:
-  Samples(int threads, DType weights) : threads_(threads), weights_(weights) {}
+  Samples(int threads, DType weights, Isa isa = Isa::best, int int8 = 0) : threads_(threads), weights_(weights), isa_(isa), int8_(int8) {}
   void add(Sample const& s) { all_.push_back(s); }
   Sample const& last() const { return all_.back(); }
-  double roofline(Sample const& s) const { return floor_seconds(s.work, threads_, weights_) / s.wall; }
+  double roofline(Sample const& s) const { return floor_seconds(s.work, threads_, weights_, isa_, int8_) / s.wall; }
   Sample best() const {
     Sample const *quiet = nullptr, *busy = nullptr;
     for (Sample const& s : all_) {
@@ -91,6 +91,8 @@ class Samples {
   std::vector<Sample> all_;
   int threads_;
   DType weights_;
+  Isa isa_;
+  int int8_;
 };
 
 // prepare() and account() are not timed; call() is.

@@ -24,13 +24,16 @@ TYPES = {
     "fp8": ["kt-kernel", "sgl fused_experts_cpu"],
     "int4": ["torch loop", "onnxruntime", "kt-kernel", "kt-kernel RAWINT4", "sgl fused_experts_cpu", "ggml", "ggml CPU_REPACK"],
     "mxfp4": ["kt-kernel", "ggml", "ggml CPU_REPACK"],
+    # ours with 8-bit activations, beside those that always round them
+    "int8a8": ["kt-kernel", "sgl fused_experts_cpu", "ggml"],
+    "int4a8": ["kt-kernel", "sgl fused_experts_cpu", "ggml", "ggml CPU_REPACK"],
 }
 
 
 def main():
     folder, shape, peer, type, threads = sys.argv[1:]
     layer = exchange.Layer(folder, exchange.SHAPES[shape])
-    exchange.serve(lambda: importlib.import_module(MODULES[peer]).ENGINES[peer][type](layer, type, int(threads)), layer)
+    exchange.serve(lambda: importlib.import_module(MODULES[peer]).ENGINES[peer][type.removesuffix("a8")](layer, type.removesuffix("a8"), int(threads)), layer)
 
 
 if __name__ == "__main__":

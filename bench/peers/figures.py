@@ -44,4 +44,4 @@ def difference(y, want):
 # How far two that compute the same may be apart, by difference(). bf16: eight bits of the products' inputs and of what stands
 # between them (measured 5e-4 to 6e-3). The others: each side rounds the bf16 weights in its own way, with one scale for 32 weights or for a
 # row, and some round the activations too (measured against bf16: int8 0.03, int4 0.28, mxfp4 0.21). A wrong expert or matrix is off by about 1.
-TOLERANCE = {"f32": 1e-4, "bf16": 0.02, "int8": 0.05, "fp8": 0.1, "int4": 0.4, "mxfp4": 0.4}
+TOLERANCE = {"f32": 1e-4, "bf16": 0.02, "int8": 0.05, "fp8": 0.1, "int4": 0.4, "mxfp4": 0.4, "int8a8": 0.05, "int4a8": 0.4}

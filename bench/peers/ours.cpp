@@ -22,7 +22,7 @@ constexpr Config typed(Config c, DType activations, DType weights, QuantConfig q
 }
 
 struct Options { std::string folder; int threads = 0; };
-struct Row { char const *shape, *type; int (*serve)(Options const&); };
+struct Row { char const *shape, *type; int (*serve)(Options const&, int int8); int int8 = 0; };
 
 template <class T> std::vector<T> read(std::string const& file, std::int64_t count) {
   std::vector<T> to(static_cast<std::size_t>(count));
@@ -59,6 +59,7 @@ class Mapped {
   void* data_ = MAP_FAILED;
 };
 
+// int8: Host::int8_activations.
 template <Config C> class Session {
  public:
   static constexpr Config config = C;
@@ -67,7 +68,7 @@ template <Config C> class Session {
   static constexpr double weight_bits = is_float(C.weights) ? bits(C.weights) : 8. * static_cast<double>(host::PackedLayout<config>::make(C.experts, 0).expert_stride) / (3. * H * F);
   using V = element_t<C.dtype>;
 
-  explicit Session(Options const& o) : folder_(o.folder + "/"), on_{.threads = o.threads}, packed_(pack()), layer_(packed_.view()) {}
+  Session(Options const& o, int int8) : folder_(o.folder + "/"), on_{.threads = o.threads, .int8_activations = int8}, packed_(pack()), layer_(packed_.view()) {}
 
   void input(std::int64_t tokens) {
     auto const x = read<float>(folder_ + "x.f32", tokens * H);
@@ -128,14 +129,14 @@ std::string quoted(std::string const& text) {
   return out + '"';
 }
 
-template <Config C> int serve(Options const& o) {
+template <Config C> int serve(Options const& o, int int8) {
   std::cout.precision(9);
-  Session<C> session{o};
+  Session<C> session{o, int8};
   bench::Limits const& l = bench::limits(o.threads);
   std::cout << "{\"ready\": \"coterie\", \"shape\": [" << C.experts << ", " << C.top_k << ", " << C.hidden << ", " << C.ffn << "], \"bits\": " << Session<C>::weight_bits
             << ", \"path\": " << quoted(name(host::best())) << ", \"explain\": " << quoted(session.explain()) << ", \"processor\": " << quoted(bench::processor())
             << ", \"compiler\": " << quoted(bench::compiler()) << ", \"commit\": " << quoted(bench::commit()) << ", \"date\": " << quoted(bench::today())
-            << ", \"read\": " << l.read.wall << ", \"peak\": " << l.peak(host::best(), C.weights) << "}" << std::endl;
+            << ", \"read\": " << l.read.wall << ", \"peak\": " << l.peak(host::best(), C.weights, int8) << "}" << std::endl;
   std::string command;
   while (std::cin >> command) {
     if (command == "input") {
@@ -166,6 +167,9 @@ template <Config Shape> void add(std::vector<Row>& rows, char const* shape) {
   rows.push_back({shape, "fp8", serve<typed(Shape, DType::bf16, DType::fp8_e4m3, {.group = 128, .group_rows = 128})>});
   rows.push_back({shape, "int4", serve<typed(Shape, DType::bf16, DType::int4, {.group = 32})>});
   rows.push_back({shape, "mxfp4", serve<typed(Shape, DType::bf16, DType::mxfp4)>});
+  // With 8-bit activations: int8 of one scale a row, int4 in groups of 32.
+  rows.push_back({shape, "int8a8", serve<typed(Shape, DType::bf16, DType::int8)>, 1});
+  rows.push_back({shape, "int4a8", serve<typed(Shape, DType::bf16, DType::int4, {.group = 32})>, 1});
 }
 
 }
@@ -182,7 +186,7 @@ int main(int argc, char** argv) {
   if (argc != 5) return std::cerr << "usage: ours FOLDER SHAPE TYPE THREADS, or ours --list\n", 2;
   try {
     for (Row const& r : rows)
-      if (r.shape == std::string(argv[2]) && r.type == std::string(argv[3])) return r.serve({.folder = argv[1], .threads = std::atoi(argv[4])});
+      if (r.shape == std::string(argv[2]) && r.type == std::string(argv[3])) return r.serve({.folder = argv[1], .threads = std::atoi(argv[4])}, r.int8);
     std::cerr << "ours: no row " << argv[2] << ' ' << argv[3] << ": see ours --list\n";
   } catch (std::exception const& e) {
     std::cerr << "ours: " << e.what() << '\n';

@@ -114,7 +114,7 @@ class Bench:
         if (shape, type) not in self.have:
             return self.miss(shape, type, "ours", "our program has no such row")
         E, K, H, F = self.layer.shape
-        ours_bytes = {"f32": 4, "bf16": 2, "int8": 1.1, "fp8": 1.1, "int4": 0.6, "mxfp4": 0.6}[type]
+        ours_bytes = {"f32": 4, "bf16": 2, "int8": 1.1, "fp8": 1.1, "int4": 0.6, "mxfp4": 0.6}[type.removesuffix("a8")]
         need = 3 * E * H * F * (ours_bytes + 1.8 * max(2, ours_bytes)) + 1e9  # a peer packs from a copy
         if need > available_bytes():
             return self.miss(shape, type, "ours", f"{1e-9 * need:.0f} GB of memory are needed, {1e-9 * available_bytes():.0f} GB are available")
