@@ -99,6 +99,11 @@ template <Config C> struct Program {
     for (int e = 0; e < E; ++e)
       if (!keep[e / size]) c[e] = R.group_fill == Fill::zero ? 0.f : -math::infinity;
   }
+  // Whether candidate e has a part in the softmax around the maximum i of a round. NaN has; by bits, for -ffast-math.
+  [[gnu::always_inline]] COTERIE_HD static inline bool mixes(float const* z, int e, int i, int first) {
+    float const a = math::absolute(z[e]), factor = a > z[i] ? a : z[i], far = factor == 0 ? 0 : (z[i] - z[e]) / factor;
+    return e != first && (e == i || is_nan(far) || far <= 2 * R.noise_size);
+  }
   // Phi-3.5-MoE at evaluation: two rounds of argmax, each weighed by a softmax over the logits near the maximum.
   [[gnu::always_inline]] COTERIE_HD static inline void sparse_mixer(float const* z, std::int32_t* expert, float* weight) {
     float p[E];
@@ -111,14 +116,10 @@ template <Config C> struct Program {
           if (key > best) best = key;
         }
       int const i = index_of(best);
-      float const m = z[i];
       int kept = 0, at = 0;
       for (int e = 0; e < E; ++e) {
-        float const a = math::absolute(z[e]), factor = a > m ? a : m;
-        float const far = factor == 0 ? 0 : (m - z[e]) / factor;         // NaN is kept; by bits, for -ffast-math
-        bool const keep = e != first && (e == i || is_nan(far) || far <= 2 * R.noise_size);
         if (e == i) at = kept;
-        if (keep) p[kept++] = z[e];
+        if (mixes(z, e, i, first)) p[kept++] = z[e];
       }
       softmax(p, kept);
       expert[round] = i;
@@ -142,10 +143,9 @@ template <Config C> struct Program {
   }
   [[gnu::always_inline]] COTERIE_HD static inline float final(float w) { return R.round_weight || R.precision == Precision::model ? rounded<T>(w) : w; }
 
-  // Selection and raw weights from logits.
+  // Selection and raw weights from prepared logits, which become scores.
   [[gnu::always_inline]] COTERIE_HD static inline void choose(float* z, float* c, std::uint64_t* heap, Token<C> const& t, std::int32_t* expert,
                                                               float* weight, float* shared_weight) {
-    prepare(z, t);
     if constexpr (R.select == Select::sparse_mixer) {
       sparse_mixer(z, expert, weight);
     } else {
@@ -178,6 +178,7 @@ template <Config C> struct Program {
     if constexpr (R.input == RouterInput::token_ids) {
       for (int k = 0; k < K; ++k) expert[k] = t.ids[k], weight[k] = t.ids[k] >= 0 ? 1.f : 0.f;
     } else {
+      prepare(z, t);
       choose(z, c, heap, t, expert, weight, shared_weight);
     }
     if constexpr (R.noise == Noise::random_second)

@@ -1,0 +1,153 @@
+// The routing program backwards: from the gradients of one token's weights to those of its logits, the same code on host and device.
+// Roundings hand a gradient on as it is (straight through); which experts are chosen has none.
+#pragma once
+#include "program.hpp"
+
+namespace coterie { inline namespace v0 { namespace route {
+
+// One token's gradients, fp32: of the weights that Combine used, and what follows from them.
+struct TokenGradient {
+  float const* weight = nullptr;                 // [S]  in; of a choice that was dropped or absent: 0
+  float const* shared = nullptr;                 // [shared_rows]  in
+  float* logits = nullptr;                       // [N]  out
+  float* noise_logits = nullptr;                 // [N]  out: Noise::softplus
+  float* expert_scale = nullptr;                 // [S]  out: what expert[s]'s factor gets of this token
+  float router_scale = 0;                        // out
+};
+
+template <Config C> struct ProgramGradient {
+  static constexpr Config config = C;
+  static constexpr int E = candidates(C), N = logit_columns(C), K = C.top_k, S = slots(C), shared = shared_rows(C);
+  static constexpr RouterConfig R = C.router;
+  static constexpr bool choice = R.select == Select::expert_choice;
+  using P = Program<config>;
+  static_assert(R.input != RouterInput::token_ids && R.input != RouterInput::given, "coterie: a router without logits has no gradients");
+
+  // sigmoid(z) of sqrt(softplus(z)), whose square is -log(1 - sigmoid(z)).
+  [[gnu::always_inline]] COTERIE_HD static inline float sigmoid_of_root(float root) {
+    float const u = root * root;
+    return u < 0x1p-6f ? u * (1 - u * (0.5f - u / 6)) : 1 - math::exp(-u);
+  }
+  // d[n], the gradients of p = softmax, in place.
+  [[gnu::always_inline]] COTERIE_HD static inline void through_softmax(float const* p, float* d, int n) {
+    float sum = 0;
+    for (int i = 0; i < n; ++i) sum = math::fma(d[i], p[i], sum);
+    for (int i = 0; i < n; ++i) d[i] = p[i] * (d[i] - sum);
+  }
+  // d of w / (sum + epsilon) or w / max(sum, epsilon), in place; w before the division, shared experts' behind them.
+  [[gnu::always_inline]] COTERIE_HD static inline void through_normalise(float const* w, float* d, int n) {
+    if constexpr (R.normalise == Normalise::none) return;
+    float sum = 0, along = 0;
+    for (int i = 0; i < n; ++i) sum += w[i];
+    bool const moves = R.normalise == Normalise::sum_add || sum > R.epsilon || is_nan(sum);
+    float const by = R.normalise == Normalise::sum_add ? sum + R.epsilon : moves ? sum : R.epsilon;
+    for (int i = 0; i < n; ++i) along = math::fma(d[i], w[i], along);
+    along = moves ? along / by : 0.f;
+    for (int i = 0; i < n; ++i) d[i] = (d[i] - along) / by;
+  }
+  // The softmax around each round's choice: exponents of the candidates that have a part, and their sum. z: prepared.
+  [[gnu::always_inline]] COTERIE_HD static inline float mixed(float const* z, std::int32_t const* expert, int round, float* p) {
+    float sum = 0;
+    for (int e = 0; e < E; ++e) {
+      p[e] = P::mixes(z, e, expert[round], round ? expert[0] : -1) ? math::exp(z[e] - z[expert[round]]) : 0.f;
+      sum += p[e];
+    }
+    return sum;
+  }
+
+  // z[N]: the logits before prepare(); s, c: [N] scratch; expert[S] as routed; slot[S]: where dispatch put them, needed by configs that
+  // normalise after dropping.
+  [[gnu::always_inline]] COTERIE_HD static inline void run(float const* z, float* s, float* c, Token<C> const& t, std::int32_t const* expert, std::int32_t const* slot, TokenGradient& g) {
+    for (int e = 0; e < N; ++e) s[e] = z[e], g.logits[e] = 0;
+    P::prepare(s, t);
+    if constexpr (R.select == Select::sparse_mixer) mixer(s, c, t, expert, g);
+    else scores(s, c, t, expert, slot, g);
+    if constexpr (R.noise == Noise::softplus)
+      for (int e = 0; e < N; ++e)
+        g.noise_logits[e] = t.seed && e < E ? g.logits[e] * random::gaussian(t.seed, random::Stream::softplus, static_cast<std::uint64_t>(t.index), static_cast<std::uint32_t>(e)) *
+                                                  math::sigmoid(t.noise_logits[e])
+                                            : 0.f;
+    if constexpr (R.soft_cap > 0)
+      for (int e = 0; e < N; ++e) {
+        float const h = math::tanh(z[e] / R.soft_cap);
+        g.logits[e] *= 1 - h * h;
+      }
+  }
+
+ private:
+  // What scaled() multiplies a weight by; a config that normalises after dropping leaves the learned factor out.
+  [[gnu::always_inline]] COTERIE_HD static inline float fixed_scale() { return R.scale_on == ScaleOn::weights ? R.scale : 1.f; }
+  [[gnu::always_inline]] COTERIE_HD static inline float weight_scale(Token<C> const& t) { return P::deferred ? fixed_scale() : fixed_scale() * t.router_scale; }
+
+  [[gnu::always_inline]] COTERIE_HD static inline void mixer(float const* z, float* p, Token<C> const& t, std::int32_t const* expert, TokenGradient& g) {
+    float w[2], d[2];
+    for (int round = 0; round < 2; ++round) w[round] = 1 / mixed(z, expert, round, p);                   // the choice itself is exp(0)
+    through_scales(w, t, expert, g, d);
+    for (int round = 0; round < 2; ++round) {
+      float const sum = mixed(z, expert, round, p), own = d[round] / sum;
+      for (int e = 0; e < E; ++e) g.logits[e] += own * ((e == expert[round] ? 1.f : 0.f) - p[e] / sum);
+    }
+  }
+  // The way back through weights and scores; s: prepared logits, becomes scores.
+  [[gnu::always_inline]] COTERIE_HD static inline void scores(float* s, float* c, Token<C> const& t, std::int32_t const* expert, std::int32_t const* slot, TokenGradient& g) {
+    std::int32_t id[S];
+    for (int k = 0; k < S; ++k) id[k] = expert[k];
+    if constexpr (R.noise == Noise::random_second) {                     // a second choice that was left out still had a part in the sum
+      std::uint64_t heap[S];
+      float w[S + shared];
+      for (int e = 0; e < N; ++e) c[e] = s[e];
+      P::choose(c, g.logits, heap, t, id, w, w + S);
+      for (int e = 0; e < N; ++e) g.logits[e] = 0;
+    }
+    P::score(s);
+
+    // Weights as they were before the division, shared experts' behind them, and their gradients.
+    constexpr int W = S + shared;
+    float w[W], p[S], d[W];
+    int at[S], n = 0;
+    for (int k = 0; k < S; ++k)
+      if (id[k] >= 0 && (!P::deferred || slot[k] >= 0 || R.post == Post::softmax)) at[n] = k, p[n++] = s[id[k]];
+    if constexpr (R.post == Post::softmax) softmax(p, n);
+    if constexpr (R.post == Post::sigmoid) for (int i = 0; i < n; ++i) p[i] = math::sigmoid(p[i]);
+    for (int k = 0; k < W; ++k) w[k] = k < S ? 0.f : s[E + k - S];
+    for (int i = 0; i < n; ++i) w[at[i]] = P::deferred && slot[at[i]] < 0 ? 0.f : p[i];
+    through_scales(w, t, expert, g, d);
+    if constexpr (!choice) through_normalise(w, d, W);
+
+    float weight[S];                                                     // of the present ones, in their order
+    for (int i = 0; i < n; ++i) weight[i] = P::deferred && slot[at[i]] < 0 ? 0.f : d[at[i]];
+    if constexpr (R.post == Post::softmax) through_softmax(p, weight, n);
+    if constexpr (R.post == Post::sigmoid) for (int i = 0; i < n; ++i) weight[i] *= p[i] * (1 - p[i]);
+    for (int i = 0; i < n; ++i) g.logits[id[at[i]]] += weight[i];
+    for (int i = 0; i < shared; ++i) g.logits[E + i] = d[S + i];
+    if constexpr (R.score == Score::softmax) through_softmax(s, g.logits, E);
+    if constexpr (R.score == Score::sigmoid) for (int e = 0; e < N; ++e) g.logits[e] *= s[e] * (1 - s[e]);
+    if constexpr (R.score == Score::sqrt_softplus)
+      for (int e = 0; e < E; ++e) g.logits[e] = s[e] > 0 ? g.logits[e] * sigmoid_of_root(s[e]) / (2 * s[e]) : 0.f;
+  }
+  // d[S + shared]: gradients behind the division; w: before it.
+  [[gnu::always_inline]] COTERIE_HD static inline void through_scales(float const* w, Token<C> const& t, std::int32_t const* expert, TokenGradient& g, float* d) {
+    constexpr int W = S + shared;
+    float by = 1;
+    if constexpr (R.normalise != Normalise::none && !choice) {
+      float sum = 0;
+      for (int k = 0; k < W; ++k) sum += w[k];
+      by = R.normalise == Normalise::sum_add ? sum + R.epsilon : sum > R.epsilon || is_nan(sum) ? sum : R.epsilon;
+    }
+    g.router_scale = 0;
+    for (int k = 0; k < W; ++k) {
+      float const share = w[k] / by;
+      float flow = k < S ? (expert[k] < 0 ? 0.f : g.weight[k]) : g.shared[k - S];
+      if constexpr (R.expert_scale != 0)
+        if (k < S) {
+          bool const real = expert[k] >= 0 && expert[k] < C.experts;
+          g.expert_scale[k] = real ? flow * share * weight_scale(t) : 0.f;
+          if (real) flow *= t.expert_scale[expert[k]];
+        }
+      if constexpr (!P::deferred) g.router_scale = math::fma(flow * share, fixed_scale(), g.router_scale);
+      d[k] = flow * weight_scale(t);
+    }
+  }
+};
+
+}}}
