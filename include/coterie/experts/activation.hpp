@@ -5,6 +5,10 @@
 
 namespace coterie { inline namespace v0 {
 
+namespace act {
+inline constexpr float root = 0.707106781f, tanh_scale = 0.797884561f;                     // 1/sqrt 2, sqrt(2/pi)
+}
+
 // gate, up -> hidden value, fp32. limit > 0 replaces the config's limit (shared experts may have their own).
 template <ExpertConfig X>
 [[gnu::always_inline]] COTERIE_HD inline float activate(float g, float u) {
@@ -12,10 +16,9 @@ template <ExpertConfig X>
   auto const at_most = [](float v) { return is_nan(v) ? v : v > limit ? limit : v; };      // NaN stays NaN, by bits
   auto const within = [](float v) { return is_nan(v) ? v : v > limit ? limit : v < -limit ? -limit : v; };
   auto const positive = [](float v) { return is_nan(v) ? v : v > 0.f ? v : 0.f; };
-  constexpr float root = 0.707106781f, tanh_scale = 0.797884561f;                          // 1/sqrt 2, sqrt(2/pi)
   if constexpr (X.act == Act::silu_mul) return g * math::sigmoid(g) * u;
-  else if constexpr (X.act == Act::gelu_tanh_mul) return 0.5f * g * (1.f + math::tanh(tanh_scale * math::fma(0.044715f * g * g, g, g))) * u;
-  else if constexpr (X.act == Act::gelu_mul) return 0.5f * g * (1.f + math::erf(g * root)) * u;
+  else if constexpr (X.act == Act::gelu_tanh_mul) return 0.5f * g * (1.f + math::tanh(act::tanh_scale * math::fma(0.044715f * g * g, g, g))) * u;
+  else if constexpr (X.act == Act::gelu_mul) return 0.5f * g * (1.f + math::erf(g * act::root)) * u;
   else if constexpr (X.act == Act::relu_mul) return positive(g) * u;
   else if constexpr (X.act == Act::oai_mul) {
     float const c = at_most(g);
@@ -27,7 +30,7 @@ template <ExpertConfig X>
   else if constexpr (X.act == Act::situ_mul) return alpha * math::tanh(g / alpha) * math::sigmoid(g) * (limit * math::tanh(u / limit));
   else if constexpr (X.act == Act::relu2) return positive(u) * positive(u);
   else if constexpr (X.act == Act::relu) return positive(u);
-  else return 0.5f * u * (1.f + math::erf(u * root));
+  else return 0.5f * u * (1.f + math::erf(u * act::root));
 }
 
 }}
