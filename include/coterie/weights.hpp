@@ -37,14 +37,16 @@ struct Weights {
   float router_scale = 1;                                              // learned global factor (Inkling)
 };
 
-// Gradients in checkpoint layout, accumulated into.
+// Gradients in checkpoint layout, accumulated into; null: not wanted.
 template <Config C>
 struct Gradients {
   static constexpr Config config = C;
   static constexpr int E = C.experts, H = C.hidden, F = C.ffn, W = width(C);
+  static constexpr std::size_t biased = C.expert.bias ? C.experts : 0;
   float* router = nullptr;                                             // [N,H]
   std::array<Matrix<DType::fp32, F, W, true>, E> gate{}, up{};         // [E][F,W]
   std::array<Matrix<DType::fp32, W, F, true>, E> down{};               // [E][W,F]
+  std::array<float*, biased> gate_bias{}, up_bias{}, down_bias{};      // [E][F], [E][F], [E][W]
 };
 
 }}

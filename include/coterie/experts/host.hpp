@@ -30,6 +30,7 @@ struct Experts<C, Host> {
     float* h;                                    // [R,padded F]; 8-bit activations: of V
     std::byte* records;                          // [R,record_bytes] behind those
     std::int32_t* hit;                           // [E] experts with rows
+    V* pre = nullptr;                            // [R, panels of up x 32], the caller's
   };
 
   std::size_t workspace_bytes(Host const&, std::int64_t tokens) const {
@@ -41,32 +42,11 @@ struct Experts<C, Host> {
   // x[T,W] -> out[R,W]: row r is expert(x[batch.token[r]]), unweighted (or of the weighted input: Place::input).
   void operator()(Host const& on, Rows<V const, width(C)> x, PackedView<config, Host> packed, Batch<config> const& batch, Rows<V, width(C)> out,
                   std::span<std::byte> scratch, Where at = Where::here()) const {
-    std::int64_t const tokens = x.rows;
-    Arguments arguments{"Experts", at};
-    arguments.tokens<config>(tokens);
-    if (tokens == 0) return;
-    if constexpr (!host::computable<config>)
-      fail("Experts: the host backend does not compute with " + host::refusal<config>(), at);
-    experts_arguments<config>(arguments, x, packed, batch);
-    arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
-    std::int64_t const routed = batch.begin[E];
-    if (routed == 0) return;
-    require(routed <= rows_bound(C, tokens), "Experts: the batch has more rows than x's tokens can have", routed, rows_bound(C, tokens), at);
-    require(out.rows >= routed, "Experts: out must have a row for every routed row", out.rows, routed, at);
-    arguments.reads("batch.token", batch.token, routed), arguments.writes("out", out, routed);
-    if constexpr (weigh_input) arguments.reads("batch.weight", batch.weight, routed);
-    Isa const path = on.path(at);
-    Arena arena{scratch};
-    Pieces const p = carve(arena, tokens);
-    if constexpr (takes_int8)
-      if (on.int8_activations) return run(on, host::Int8Engine{path}, x, packed, batch, out, p);
-#if defined(__x86_64__)
-    if constexpr (tiled)
-      if (path == Isa::amx) return run(on, host::TileEngine<host::AmxTiles>{path}, x, packed, batch, out, p);
-    if constexpr (dotted)
-      if (path == Isa::avx512_bf16) return run(on, host::DotEngine{path}, x, packed, batch, out, p);
-#endif
-    if constexpr (host::computable<config>) run(on, host::VectorEngine{path}, x, packed, batch, out, p);
+    launch(on, x, packed, batch, out, nullptr, scratch, at);
+  }
+  // The same, and pre[R, panels of up x 32]: gate and up before the activation, which a backward pass wants.
+  void keeping(Host const& on, Rows<V const, width(C)> x, PackedView<config, Host> packed, Batch<config> const& batch, Rows<V, width(C)> out, V* pre, std::span<std::byte> scratch, Where at = Where::here()) const {
+    launch(on, x, packed, batch, out, pre, scratch, at);
   }
 
   std::string explain(Host const& on, std::int64_t tokens) const {
@@ -113,7 +93,7 @@ struct Experts<C, Host> {
     host::FfnGroups<T> const groups{.count = hits, .hit = p.hit, .begin = batch.begin, .first = 0, .weights = packed.data + l.expert_panels,
                                     .stride = l.expert_stride, .down = l.expert_down, .gate_bias = bias(l.gate_bias, Layout::has_gate),
                                     .up_bias = bias(l.up_bias, true), .down_bias = bias(l.down_bias, true), .ffn = F, .width = W, .ahead = weights.header().mapped ? &ahead : nullptr};
-    host::FfnRows<Operand, V> rows{.a = a, .map = gather ? nullptr : batch.token, .h = reinterpret_cast<Operand*>(p.h), .out = out.data, .out_stride = out.stride};
+    host::FfnRows<Operand, V> rows{.a = a, .map = gather ? nullptr : batch.token, .h = reinterpret_cast<Operand*>(p.h), .out = out.data, .out_stride = out.stride, .pre = p.pre};
     if constexpr (encodes) rows.h = p.records, rows.hidden = reinterpret_cast<V*>(p.h);
     host::ffn<V, T>(*on.pool, engine, host::activation_for<C.expert, V>(engine.path), Layout::has_gate, Layout::gate_up, Layout::down, groups, rows);
   }
@@ -128,6 +108,37 @@ struct Experts<C, Host> {
     p.records = p.h ? reinterpret_cast<std::byte*>(p.h) + hidden * std::int64_t{sizeof(V)} : nullptr;
     p.hit = arena.take<std::int32_t>(E);
     return p;
+  }
+
+ private:
+  void launch(Host const& on, Rows<V const, width(C)> x, PackedView<config, Host> packed, Batch<config> const& batch, Rows<V, width(C)> out, V* pre, std::span<std::byte> scratch, Where at) const {
+    std::int64_t const tokens = x.rows;
+    Arguments arguments{"Experts", at};
+    arguments.tokens<config>(tokens);
+    if (tokens == 0) return;
+    if constexpr (!host::computable<config>)
+      fail("Experts: the host backend does not compute with " + host::refusal<config>(), at);
+    experts_arguments<config>(arguments, x, packed, batch);
+    arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
+    std::int64_t const routed = batch.begin[E];
+    if (routed == 0) return;
+    require(routed <= rows_bound(C, tokens), "Experts: the batch has more rows than x's tokens can have", routed, rows_bound(C, tokens), at);
+    require(out.rows >= routed, "Experts: out must have a row for every routed row", out.rows, routed, at);
+    arguments.reads("batch.token", batch.token, routed), arguments.writes("out", out, routed);
+    if constexpr (weigh_input) arguments.reads("batch.weight", batch.weight, routed);
+    Isa const path = on.path(at);
+    Arena arena{scratch};
+    Pieces p = carve(arena, tokens);
+    p.pre = pre;
+    if constexpr (takes_int8)
+      if (on.int8_activations) return run(on, host::Int8Engine{path}, x, packed, batch, out, p);
+#if defined(__x86_64__)
+    if constexpr (tiled)
+      if (path == Isa::amx) return run(on, host::TileEngine<host::AmxTiles>{path}, x, packed, batch, out, p);
+    if constexpr (dotted)
+      if (path == Isa::avx512_bf16) return run(on, host::DotEngine{path}, x, packed, batch, out, p);
+#endif
+    if constexpr (host::computable<config>) run(on, host::VectorEngine{path}, x, packed, batch, out, p);
   }
 };
 

@@ -48,6 +48,17 @@ template <ExpertConfig X, class V> Activate* activation_for(Isa path) {
   return run;
 }
 
+// One row's sums of `panels` panels, with biases, as they are kept for a backward pass: [panels][32], gate and up of 16 columns in turn.
+template <class V> void keep_sums(float const* sums, std::int64_t panels, bool paired, float const* gate_bias, float const* up_bias, std::int64_t valid, V* to) {
+  std::int64_t const columns = paired ? tile_outputs : panel_outputs;
+  for (std::int64_t q = 0; q < panels; ++q)
+    for (std::int64_t j = 0; j < panel_outputs; ++j) {
+      std::int64_t const column = q * columns + j % columns;
+      float const* const bias = paired && j < tile_outputs ? gate_bias : up_bias;
+      to[q * panel_outputs + j] = from_float<V>(bias && column < valid ? sums[q * panel_outputs + j] + bias[column] : sums[q * panel_outputs + j]);
+    }
+}
+
 // The path that an ffn takes: tiles and pairs of products multiply bf16 by bf16 and by codes.
 constexpr Isa ffn_path(Isa path, DType dtype, DType weights) {
   bool const pairs = dtype == DType::bf16 && (weights == DType::bf16 || !is_float(weights));
@@ -96,6 +107,7 @@ template <class Operand, class V> struct FfnRows {
   float const* gamma = nullptr;                            // [R][.] weights of blocks of hidden columns (router-weighed shared experts)
   std::int64_t gamma_stride = 0, gamma_columns = 1;
   V* hidden = nullptr;                                     // [R][padded ffn], for an engine that encodes
+  V* pre = nullptr;                                        // [R][panels of up x 32], to be kept: sums with biases, before the activation
 };
 // Engines that read rows in a form of their own (Int8Engine) say how far apart those are, and encode the rows of V that phase one leaves.
 template <class Engine, class T> inline constexpr bool encodes = requires { Engine::template row_stride<T>(PanelShape{}); };
@@ -126,6 +138,7 @@ void ffn(Pool& pool, Engine const& engine, Activate* activate, bool paired, Pane
                       float values[column_block * panel_outputs];
                       for (int m = 0; m < height; ++m) {
                         std::int64_t const row = g.begin + r + m;
+                        if (rows.pre) keep_sums(sums + m * stride, n, paired, g.gate_bias ? g.gate_bias + c0 : nullptr, g.up_bias ? g.up_bias + c0 : nullptr, up.outputs - c0, rows.pre + (row * up.panels() + p) * panel_outputs);
                         activate(sums + m * stride, n, g.gate_bias ? g.gate_bias + c0 : nullptr, g.up_bias ? g.up_bias + c0 : nullptr, up.outputs - c0, values);
                         if (rows.gamma)
                           for (std::int64_t j = 0; j < wide && c0 + j < up.outputs; ++j)

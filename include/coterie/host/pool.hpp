@@ -47,7 +47,8 @@ class Pool {
   int size() const { return size_; }
   Nodes const& nodes() const { return nodes_; }
 
-  // Runs task(i) for every i in [0, tasks), on the caller and the workers; returns when all are done. Tasks must not
+  // Runs task(i), or task(i, who) with who in [0, size()) for memory of a thread's own, for every i in [0, tasks), on the caller (0)
+  // and the workers; returns when all are done. Tasks must not
   // throw, and what they compute must not depend on who runs them. While another caller's job holds the workers, a
   // caller works alone: nobody waits for anybody, so nested and concurrent calls cannot deadlock.
   // columns: tasks with the same i % columns read what stands on the same memory node, that of nodes().first(., columns), and
@@ -55,7 +56,7 @@ class Pool {
   template <class Task> void run(std::int64_t tasks, Task const& task, std::int64_t columns = 0) {
     if (tasks <= 0) return;
     if (size_ == 1 || tasks == 1 || busy_.exchange(true, std::memory_order_acquire)) {
-      for (std::int64_t i = 0; i < tasks; ++i) call<Task>(&task, i);
+      for (std::int64_t i = 0; i < tasks; ++i) call<Task>(&task, i, 0);
       return;
     }
     Job job{&call<Task>, &task, tasks, columns ? columns : tasks};
@@ -65,7 +66,7 @@ class Pool {
     generation_.fetch_add(1, std::memory_order_release);
     pthread_cond_broadcast(&wake_);
     pthread_mutex_unlock(&mutex_);
-    drain(job, nodes_.count == 1 ? 0 : nodes_.with(processor()));
+    drain(job, nodes_.count == 1 ? 0 : nodes_.with(processor()), 0);
     // No worker may still hold &job when it leaves this frame: close the door, then wait for those inside.
     pthread_mutex_lock(&mutex_);
     job_ = nullptr;
@@ -77,7 +78,7 @@ class Pool {
 
  private:
   struct Job {
-    void (*call)(void const*, std::int64_t);
+    void (*call)(void const*, std::int64_t, int);
     void const* context;
     std::int64_t tasks, columns;
   };
@@ -90,10 +91,14 @@ class Pool {
   static constexpr int spin_limit = 4000;        // about 20 us: a layer's phases follow each other faster than that
 
   // One copy of every task's code: two could order a sum's operands differently, and a NaN's sign would tell.
-  template <class Task> [[gnu::noinline]] static void call(void const* context, std::int64_t i) { (*static_cast<Task const*>(context))(i); }
-  void drain(Job const& job, int node) {
+  template <class Task> [[gnu::noinline]] static void call(void const* context, std::int64_t i, [[maybe_unused]] int who) {
+    auto const& task = *static_cast<Task const*>(context);
+    if constexpr (requires { task(i, who); }) task(i, who);
+    else task(i);
+  }
+  void drain(Job const& job, int node, int who) {
     if (nodes_.count == 1) {
-      for (std::int64_t i; (i = next_[0].value.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) job.call(job.context, i);
+      for (std::int64_t i; (i = next_[0].value.fetch_add(1, std::memory_order_relaxed)) < job.tasks;) job.call(job.context, i, who);
       return;
     }
     std::int64_t const groups = job.tasks / job.columns;
@@ -101,12 +106,12 @@ class Pool {
       int const n = (node + k) % nodes_.count;
       std::int64_t const first = nodes_.first(n, job.columns), wide = nodes_.first(n + 1, job.columns) - first;
       for (std::int64_t i; (i = next_[n].value.fetch_add(1, std::memory_order_relaxed)) < groups * wide;)
-        job.call(job.context, i / wide * job.columns + first + i % wide);
+        job.call(job.context, i / wide * job.columns + first + i % wide, who);
     }
   }
   static void* work(void* self) {
     Worker const& worker = *static_cast<Worker const*>(self);
-    worker.pool->loop(worker.node);
+    worker.pool->loop(worker.node, static_cast<int>(&worker - worker.pool->workers_) + 1);
     return nullptr;
   }
   static int processor() {
@@ -116,7 +121,7 @@ class Pool {
     return 0;
 #endif
   }
-  void loop(int node) {
+  void loop(int node, int who) {
     unsigned seen = 0;
     for (;;) {
       for (int spins = 0; spins < spin_limit && generation_.load(std::memory_order_relaxed) == seen; ++spins) pause();
@@ -129,7 +134,7 @@ class Pool {
       pthread_mutex_unlock(&mutex_);
       if (over) return;
       if (!job) continue;
-      drain(*job, node);
+      drain(*job, node, who);
       inside_.fetch_sub(1, std::memory_order_release);
     }
   }

@@ -68,7 +68,7 @@ constexpr std::optional<DType> dtype_of(Stored s) {
 }
 inline std::string shape_text(std::vector<std::int64_t> const& shape) {
   std::string out = "[";
-  for (std::int64_t d : shape) out += (out.size() > 1 ? "," : "") + std::to_string(d);
+  for (std::int64_t d : shape) (out.size() > 1 ? out += "," : out) += std::to_string(d);
   return out + "]";
 }
 inline std::string with_number(std::string_view pattern, std::string_view word, int number) {
