@@ -2,7 +2,7 @@
 # Everything that can be checked without a GPU.      tests/run.sh [--thorough] [--cases N] [--no-install]
 #   (nothing)      g++: all rooms, most of them also under ASan and UBSan; the user programs with every compiler that is here;
 #                  misuse, headers, packages, examples; a short run of the fuzzers
-#   --thorough     only what that leaves out: all rooms under ASan and UBSan, ThreadSanitizer, clang 14 and 19, longer fuzzing, layers
+#   --thorough     only what that leaves out: the other rooms under ASan and UBSan, ThreadSanitizer, clang 14 and 19, longer fuzzing, layers
 #                  that no run has compiled before, the benchmarks, every compiler and flag
 #   --cases N      so many random layers instead of 2,048 (a long run: 100000)
 #   --no-install   do not install what is missing; name it and run what can run
@@ -130,6 +130,13 @@ tree() {                                           # PRESET [TEST_PRESET] [CMAKE
     sed -n '/^COTERIE_SEED=/h; /elements compared/{x;p;x;}; /elements compared/,/^===/{/^===/!p}' "build/$preset/Testing/Temporary/LastTest.log"
 }
 
+# The rooms that a preset leaves out.
+other_rooms() {
+  local taken
+  taken=$(grep -A 12 "\"name\": \"$1\", \"inherits\"" CMakePresets.json | grep -m1 -o 'COTERIE_TEST_ROOMS": "[^"]*' | cut -d'"' -f3)
+  find tests -mindepth 2 -maxdepth 2 -name '*.cpp' -printf '%h\n' | xargs -n1 basename | sort -u | grep -vxE "${taken//;/|}|cuda|fuzz|headers|misuse|package|programs|simt" | paste -sd ';'
+}
+
 if ((thorough)); then
   tree tsan tsan
   if command -v clang++-14 >/dev/null; then tree clang-14 clang-14; fi
@@ -137,12 +144,12 @@ if ((thorough)); then
   tree bench bench
   if command -v python3 >/dev/null; then
     seed=${COTERIE_SEED:-$(date +%s)}
-    echo "new configs: tests/random/cover.py --seed $seed --rows 32"
-    python3 tests/random/cover.py --seed "$seed" --rows 32 --out build/new-configs
+    echo "new configs: tests/random/cover.py --seed $seed --rows 20"
+    python3 tests/random/cover.py --seed "$seed" --rows 20 --out build/new-configs
     tree new-configs new-configs -DCOTERIE_RANDOM_CONFIGS="$PWD/build/new-configs"
   fi
   tree dev thorough
-  tree asan asan -DCOTERIE_TEST_ROOMS=
+  tree asan asan "-DCOTERIE_TEST_ROOMS=$(other_rooms asan)"
 else
   tree dev dev
   if command -v clang++-19 >/dev/null; then tree fuzz fuzz; fi
