@@ -43,7 +43,12 @@ struct Gradients {
   static constexpr Config config = C;
   static constexpr int E = C.experts, H = C.hidden, F = C.ffn, W = width(C);
   static constexpr std::size_t biased = C.expert.bias ? C.experts : 0;
+  static constexpr int N = logit_columns(C);
   float* router = nullptr;                                             // [N,H]
+  float* router_bias = nullptr;                                        // [N]
+  float* noise = nullptr;                                              // [N,H]  Noise::softplus
+  float* expert_scale = nullptr;                                       // [E]
+  float* router_scale = nullptr;                                       // one number
   std::array<Matrix<DType::fp32, F, W, true>, E> gate{}, up{};         // [E][F,W]
   std::array<Matrix<DType::fp32, W, F, true>, E> down{};               // [E][W,F]
   std::array<float*, biased> gate_bias{}, up_bias{}, down_bias{};      // [E][F], [E][F], [E][W]

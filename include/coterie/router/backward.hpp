@@ -1,0 +1,218 @@
+// The router backwards on the host: from the gradients of its weights, and of its logits by auxiliary losses, to those of what it reads
+// and of its parameters.
+#pragma once
+#include "../host/tile_engine.hpp"
+#include "../host/transpose.hpp"
+#include "gradient.hpp"
+#include "host.hpp"
+
+namespace coterie { inline namespace v0 {
+
+namespace route {
+
+// Gradients of the logits of tokens [first, last): dz[T,N], and of the noise's; parts of the learned factors.
+template <Config C> struct TokensBackward {
+  static constexpr Config config = C;
+  float const *logits, *noise;                   // [T,N], [T,N] or null
+  std::int32_t const* table_ids;                 // [T,K] or null
+  Rows<std::int32_t const, slots(C)> expert{}, slot{};
+  Rows<float const, slots(C)> dweight{};
+  Rows<float const, shared_rows(C)> dshared{};
+  float *dz, *dnoise, *dscale, *drouter;         // [T,N], [T,N], [T,S], [T]
+};
+template <Config C> [[gnu::always_inline]] inline void tokens_backward(TokensBackward<C> const& b, Token<C> token, std::int64_t first, std::int64_t last) {
+  constexpr int N = logit_columns(C), S = slots(C);
+  float s[N], c[N];
+  for (std::int64_t t = first; t < last; ++t) {
+    token.index = t;
+    token.ids = b.table_ids ? b.table_ids + t * C.top_k : nullptr;
+    token.noise_logits = b.noise ? b.noise + t * N : nullptr;
+    TokenGradient g{.weight = b.dweight[t], .shared = shared_rows(C) ? b.dshared[t] : nullptr, .logits = b.dz + t * N, .noise_logits = b.dnoise ? b.dnoise + t * N : nullptr,
+                    .expert_scale = b.dscale ? b.dscale + t * S : nullptr};
+    ProgramGradient<C>::run(b.logits + t * N, s, c, token, b.expert[t], b.slot.data ? b.slot[t] : nullptr, g);
+    b.drouter[t] = g.router_scale;
+  }
+}
+template <Config C> void tokens_backward_portable(TokensBackward<C> const& b, Token<C> const& token, std::int64_t first, std::int64_t last) { tokens_backward<C>(b, token, first, last); }
+#if defined(__x86_64__)
+template <Config C> [[gnu::target("avx2,fma")]] void tokens_backward_avx2(TokensBackward<C> const& b, Token<C> const& token, std::int64_t first, std::int64_t last) { tokens_backward<C>(b, token, first, last); }
+#endif
+
+}
+
+template <Config C, class B> struct RouterBackward;
+
+// What a router's backward is given.
+template <Config C> struct RouterGradients {
+  static constexpr Config config = C;
+  Rows<float const, slots(C)> weight{};                                // [T,S] of Routing::weight as Combine used it; dropped and absent: 0
+  Rows<float const, shared_rows(C)> shared{};                          // [T,count] of Routing::shared
+  Rows<float const, logit_columns(C)> logits{};                        // [T,N] of the logits themselves, by auxiliary losses; optional
+};
+
+template <Config C>
+struct RouterBackward<C, Host> {
+  static constexpr Config config = C;
+  using Forward = Router<config, Host>;
+  using Layout = host::PackedLayout<config>;
+  using V = element_t<C.dtype>;
+  static constexpr int E = C.experts, N = logit_columns(C), H = C.hidden, S = slots(C), wide = host::panel_outputs;
+  static constexpr bool learned = C.router.input == RouterInput::hidden || C.router.input == RouterInput::separate;
+  static constexpr bool noisy = C.router.noise == Noise::softplus;
+  static_assert(Forward::has_logits, "coterie::RouterBackward: a router without logits has no gradients");
+
+  std::size_t workspace_bytes(Host const& on, std::int64_t tokens) const {
+    Arena arena;
+    carve(arena, on, tokens);
+    return arena.used();
+  }
+
+  // routing as the forward pass left it, logits included; slot[T,S] of the batch, where weights are normalised after dropping. Gradients of
+  // the parameters are added to `to`. dx[T,H], fp32: of what the router reads, overwritten; or of the caller's logits, [T,N]
+  // (RouterInput::logits): dlogits.
+  void operator()(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Rows<std::int32_t const, slots(C)> slot,
+                  RouterGradients<config> const& d, float* dx, float* dlogits, Gradients<config> const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
+    std::int64_t const n = in.x.rows;
+    Arguments arguments{"RouterBackward", at};
+    arguments.tokens<config>(n);
+    arguments.require(routing.expert.rows == n && routing.logits.data && routing.logits.rows == n, "routing.expert and routing.logits must have as many rows as x", routing.logits.rows, n);
+    arguments.require(d.weight.rows == n, "the gradient of the weights must have as many rows as x", d.weight.rows, n);
+    if (n == 0) return;
+    arguments.scratch("scratch", scratch, workspace_bytes(on, n));
+    if constexpr (shared_rows(C) > 0) arguments.require(d.shared.rows == n, "the gradient of routing.shared must have as many rows as x", d.shared.rows, n);
+    if constexpr (route::Program<config>::deferred) arguments.require(slot.data && slot.rows == n, "batch.slot must have as many rows as x", slot.rows, n);
+    if (d.logits.data) arguments.require(d.logits.rows == n, "the gradient of the logits must have as many rows as x", d.logits.rows, n);
+    Isa const path = on.path(at);
+    Arena arena{scratch};
+    Pieces const p = carve(arena, on, n);
+    host::Reader<config> const weights{packed};
+    if constexpr (learned) read(on, in, p);
+    if constexpr (noisy)
+      if (in.seed) host::dense(*on.pool, path, weights.template at<typename Layout::RouterT>(weights.layout.noise_panels), Layout::router, p.x, n, host::Output<float, Rounded>{p.noise, N, nullptr});
+    if constexpr (C.router.select == Select::table)
+      for (std::int64_t t = 0; t < n; ++t)
+        for (int k = 0; k < C.top_k; ++k) p.ids[t * C.top_k + k] = routing.expert[t][k];
+
+    route::Token<config> token;
+    token.seed = in.seed;
+    if constexpr (C.router.select_bias) token.select_bias = weights.floats(weights.layout.select_bias);
+    if constexpr (C.router.expert_scale) token.expert_scale = weights.floats(weights.layout.expert_scale);
+    if (packed.data) token.router_scale = weights.header().router_scale;
+    for (std::int64_t t = 0; t < n; ++t)
+      for (int e = 0; e < N; ++e) p.logits[t * N + e] = routing.logits[t][e];
+    route::TokensBackward<config> const work{.logits = p.logits, .noise = p.noise, .table_ids = p.ids, .expert = {routing.expert.data, n, routing.expert.stride}, .slot = slot,
+                                             .dweight = d.weight, .dshared = d.shared, .dz = p.dz, .dnoise = p.dnoise, .dscale = p.dscale, .drouter = p.drouter};
+    auto* run = &route::tokens_backward_portable<config>;
+#if defined(__x86_64__)
+    if (path != Isa::portable) run = &route::tokens_backward_avx2<config>;
+#endif
+    host::for_chunks(*on.pool, n, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
+      run(work, token, first, last);
+      for (std::int64_t t = first; d.logits.data && t < last; ++t)
+        for (int e = 0; e < N; ++e) p.dz[t * N + e] += d.logits[t][e];
+    });
+    factors(routing, p, n, to);
+    if constexpr (C.router.input == RouterInput::logits) {
+      if (dlogits) std::memcpy(dlogits, p.dz, static_cast<std::size_t>(n * N) * sizeof(float));
+    }
+    if constexpr (learned) {
+      host::VectorEngine const engine{host::vector_path(path)};
+      product(on, engine, weights.layout.router_panels, weights, p, p.dz, n, to.router, dx, false);
+      if constexpr (noisy)
+        if (in.seed) product(on, engine, weights.layout.noise_panels, weights, p, p.dnoise, n, to.noise, dx, true);
+      if constexpr (C.router.noise == Noise::jitter)
+        if (in.seed && dx)
+          for (std::int64_t t = 0; t < n; ++t)
+            for (int h = 0; h < H; ++h) dx[t * H + h] = random::jittered(dx[t * H + h], C.router.noise_size, in.seed, t, h);
+    }
+  }
+
+ private:
+  using Rounded = std::conditional_t<C.router.precision != Precision::fp32 && bits(C.router.weights) <= bits(C.dtype), V, float>;
+  static constexpr std::int64_t padded = Layout::router.padded_inputs(), columns = Layout::router.panels() * wide;
+  struct Pieces {
+    float *x, *logits, *noise, *dz, *dnoise;     // [T,padded H], [T,N]...
+    float *rows, *across;                        // dz as [T,columns], and [N][T padded]
+    float* panel;                                // x as panels: [padded H / 32][T padded][32]
+    float *dscale, *drouter;                     // [T,S], [T]
+    std::int32_t* ids;                           // [T,K]
+    typename Layout::RouterT* turned;            // of each thread
+  };
+  static Pieces carve(Arena& arena, Host const& on, std::int64_t tokens) {
+    std::int64_t const long_tokens = host::round_up(tokens, host::tile_inputs);
+    Pieces p{};
+    p.logits = arena.take<float>(tokens * N), p.dz = arena.take<float>(tokens * N);
+    if constexpr (noisy) p.noise = arena.take<float>(tokens * N), p.dnoise = arena.take<float>(tokens * N);
+    if constexpr (learned) {
+      p.x = arena.take<float>(tokens * padded), p.panel = arena.take<float>(long_tokens * padded);
+      p.rows = arena.take<float>(tokens * columns), p.across = arena.take<float>(N * long_tokens);
+      p.turned = arena.take<typename Layout::RouterT>(columns * wide * on.pool->size());
+    }
+    if constexpr (C.router.expert_scale != 0) p.dscale = arena.take<float>(tokens * S);
+    p.drouter = arena.take<float>(tokens);
+    if constexpr (C.router.select == Select::table) p.ids = arena.take<std::int32_t>(tokens * C.top_k);
+    return p;
+  }
+  // What the router saw: rows, and panels over the tokens.
+  static void read(Host const& on, Inputs<config> const& in, Pieces const& p) {
+    auto const from = C.router.input == RouterInput::separate ? in.router_x : in.x;
+    std::int64_t const n = in.x.rows, long_tokens = host::round_up(n, host::tile_inputs);
+    host::for_chunks(*on.pool, long_tokens, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t t = first; t < last; ++t) {
+        float* const x = p.x + t * padded;
+        if (t < n) {
+          host::widen_row(from[t], H, padded, x);
+          if (C.router.noise == Noise::jitter && in.seed)
+            for (int h = 0; h < H; ++h) x[h] = random::jittered(x[h], C.router.noise_size, in.seed, t, h);
+        }
+        for (std::int64_t h = 0; h < padded; ++h) p.panel[h / wide * long_tokens * wide + host::panel_offset<float>(static_cast<int>(h % wide), t)] = t < n ? x[h] : 0.f;
+      }
+    });
+  }
+  // The learned factors and the bias, token after token.
+  static void factors(Routing<config> const& routing, Pieces const& p, std::int64_t n, Gradients<config> const& to) {
+    for (std::int64_t t = 0; t < n; ++t) {
+      if constexpr (C.router.bias)
+        if (to.router_bias)
+          for (int e = 0; e < N; ++e) to.router_bias[e] += p.dz[t * N + e];
+      if constexpr (C.router.expert_scale != 0)
+        if (to.expert_scale)
+          for (int s = 0; s < S; ++s)
+            if (std::int32_t const e = routing.expert[t][s]; e >= 0 && e < E) to.expert_scale[e] += p.dscale[t * S + s];
+      if (to.router_scale) *to.router_scale += p.drouter[t];
+    }
+  }
+  // dx (+)= dz W and, where it is wanted, dW += dz^T x.
+  static void product(Host const& on, host::VectorEngine const& engine, std::size_t panels, host::Reader<config> const& weights, Pieces const& p, float const* dz, std::int64_t n,
+                      float* to, float* dx, bool add) {
+    std::int64_t const long_tokens = host::round_up(n, host::tile_inputs);
+    for (std::int64_t t = 0; t < n; ++t)
+      for (std::int64_t e = 0; e < columns; ++e) p.rows[t * columns + e] = e < N ? dz[t * N + e] : 0.f;
+    for (int e = 0; e < N; ++e)
+      for (std::int64_t t = 0; t < long_tokens; ++t) p.across[e * long_tokens + t] = t < n ? dz[t * N + e] : 0.f;
+    auto const* const packed = weights.template at<typename Layout::RouterT>(panels);
+    on.pool->run(padded / wide, [&](std::int64_t b, int who) {
+      std::int64_t const h0 = b * wide, real = H - h0 < wide ? H - h0 : wide;
+      auto const each = [](auto const& put) {
+        return [put](std::int64_t r0, int height, std::int64_t, std::int64_t, float const* sums, std::int64_t stride) {
+          for (int m = 0; m < height; ++m) put(r0 + m, sums + m * stride);
+        };
+      };
+      if (dx) {
+        auto* const turned = p.turned + who * columns * wide;
+        host::transpose_panel(packed, Layout::router, b, turned);
+        engine.multiply(static_cast<typename Layout::RouterT const*>(turned), host::PanelShape{.outputs = wide, .inputs = columns}, n, 0, 1, [&](std::int64_t t) { return p.rows + t * columns; },
+                        each([&](std::int64_t t, float const* sums) {
+                          for (std::int64_t j = 0; j < real; ++j) dx[t * H + h0 + j] = add ? dx[t * H + h0 + j] + sums[j] : sums[j];
+                        }));
+      }
+      if (to)
+        engine.multiply(static_cast<float const*>(p.panel + b * long_tokens * wide), host::PanelShape{.outputs = wide, .inputs = long_tokens}, N, 0, 1, [&](std::int64_t e) { return p.across + e * long_tokens; },
+                        each([&](std::int64_t e, float const* sums) {
+                          for (std::int64_t j = 0; j < real; ++j) to[e * H + h0 + j] += sums[j];
+                        }));
+    });
+  }
+};
+
+}}
