@@ -18,6 +18,13 @@ std::string folder(std::string const& family) {
 #endif
 }
 
+int moe_layer(Checkpoint const& checkpoint) {
+  for (int i = 0; i < checkpoint.layers(); ++i)
+    if (checkpoint.is_moe(i)) return i;
+  FAIL("no MoE layer");
+  return -1;
+}
+
 namespace {
 
 std::vector<float> floats(ShardedSafetensors const& files, std::string const& name) { return io::read_all_as<float>(files, files.at(name), Where::here()); }
@@ -34,12 +41,8 @@ int sequences(ShardedSafetensors const& files) {
     if (auto const at = value.find(word); key == "about" && at != value.npos) return std::atoi(value.c_str() + at + word.size());
   return 1;
 }
-int moe_layer(Checkpoint const& checkpoint) {
-  for (int i = 0; i < checkpoint.layers(); ++i)
-    if (checkpoint.is_moe(i)) return i;
-  FAIL("no MoE layer");
-  return -1;
-}
+// X.weight, of what stands in its place: X.qweight, X.weight_packed.
+std::string name_as_floats(TensorPlace const& p) { return p.tensor->name.substr(0, p.tensor->name.rfind('.')) + ".weight"; }
 
 // gpt-oss's blocks [E,out,in/32,16], low nibble first, scales 2^(s - 127), as what they stand for: [E,in,out].
 std::vector<float> unpacked_blocks(ShardedSafetensors const& files, TensorPlace const& p) {
@@ -60,13 +63,21 @@ std::vector<float> unpacked_blocks(ShardedSafetensors const& files, TensorPlace 
   return to;
 }
 
-// The stored weights as the definition wants them, by each layout's own formula and not by what load() does.
-reference::Weights stored_weights(Checkpoint const& checkpoint, int layer, Config const& c) {
+// The stored weights as the definition wants them, by each layout's own formula and not by what load() does; quantised ones
+// as the original read them.
+reference::Weights stored_weights(Checkpoint const& checkpoint, ShardedSafetensors const& record, int layer, Config const& c) {
   reference::Weights w;
   std::map<std::pair<Part, int>, std::vector<float>> all;
   for (TensorPlace const& p : checkpoint.tensors(layer)) {
     if (p.part == Part::table) w.table = io::read_table(checkpoint.files(), *p.tensor, c.experts, Where::here());
-    else all[{p.part, p.expert}] = p.coding.format == io::Format::blocks ? unpacked_blocks(checkpoint.files(), p) : read_floats(checkpoint, *p.tensor);
+    else if (p.coding.format == io::Format::numbers) all[{p.part, p.expert}] = read_floats(checkpoint, *p.tensor);
+    else if (p.coding.format == io::Format::blocks) all[{p.part, p.expert}] = unpacked_blocks(checkpoint.files(), p);
+    else {
+      std::vector<float>& numbers = all[{p.part, p.expert}] = floats(record, name_as_floats(p));
+      if (p.expert >= 0) w.expert_roundoff = reference::unit;
+      else if (c.shared.weights == DType::bf16)
+        for (float& v : numbers) v = rounded<bf16>(v);
+    }
   }
   auto const get = [&](Part part, int expert = -1) { return reference::Numbers(all[{part, expert}].begin(), all[{part, expert}].end()); };
   w.router = get(Part::router), w.router_bias = get(Part::router_bias), w.select_bias = get(Part::select_bias), w.expert_scale = get(Part::expert_scale);
@@ -202,7 +213,7 @@ void compare(std::string const& family, std::string const& file, std::string con
   reference::Inputs in;
   in.tokens = tokens, in.token_ids = given.token_ids, in.sequence = given.sequence;
   in.x.assign(given.x.begin(), given.x.end()), in.router_x.assign(given.router_x.begin(), given.router_x.end());
-  reference::Result const truth = reference::layer(c, stored_weights(checkpoint, layer, c), in);
+  reference::Result const truth = reference::layer(c, stored_weights(checkpoint, record, layer, c), in);
   double const ratio = bound_ratio(r.y, truth);
 
   for (TensorPlace const& p : checkpoint.tensors(layer))
@@ -212,10 +223,19 @@ void compare(std::string const& family, std::string const& file, std::string con
     }
   double const weight = compare_routing(r, static_cast<std::size_t>(slots(c)), ids(record, dtype + ".topk_index"), floats(record, dtype + ".topk_weight"));
   double const y = relative_error(r.y, floats(record, dtype + ".y"));
-  std::printf("golden %-20s %s  weights %.1e  y %.1e  of the reference's bound %.2f\n", family.c_str(), dtype.c_str(), weight, y, ratio);
+  std::printf("golden %-32s %s  weights %.1e  y %.1e  of the reference's bound %.2f\n", family.c_str(), dtype.c_str(), weight, y, ratio);
   CHECK(ratio <= 1);
   CHECK(weight <= (dtype == "fp32" ? fp32_weight : bf16_both));
   CHECK(y <= (dtype == "fp32" ? fp32_y : bf16_both));
+}
+
+std::vector<float> read_by_original(std::string const& family, Part part, int expert) {
+  Checkpoint const checkpoint{folder(family)};
+  ShardedSafetensors const record{folder(family) + "/record.safetensors"};
+  for (TensorPlace const& p : checkpoint.tensors(moe_layer(checkpoint)))
+    if (p.part == part && p.expert == expert) return floats(record, name_as_floats(p));
+  FAIL("no such matrix");
+  return {};
 }
 
 void compare_output(std::string const& family, std::string const& file, Computed const& of) {
@@ -225,7 +245,7 @@ void compare_output(std::string const& family, std::string const& file, Computed
   Given given;
   given.x = floats(record, "fp32.x");
   double const y = relative_error(of.run(checkpoint, moe_layer(checkpoint), given).y, floats(output, "y"));
-  std::printf("golden %-20s fp32  y %.1e  %s\n", family.c_str(), y, file.c_str());
+  std::printf("golden %-32s fp32  y %.1e  %s\n", family.c_str(), y, file.c_str());
   CHECK(y <= fp32_y);
 }
 

@@ -82,8 +82,12 @@ template <Config C> Computed computed() { return {C, &compute<C>}; }
 
 // The layer against a record in the family's folder: `dtype` begins the record's names.
 void compare(std::string const& family, std::string const& record, std::string const& dtype, Computed const& layer);
+// A quantised matrix as the original read it.
+std::vector<float> read_by_original(std::string const& family, Part part, int expert);
 // The layer on the record's fp32.x against `y` of another file in the family's folder, made by another implementation.
 void compare_output(std::string const& family, std::string const& file, Computed const& layer);
+// The layer of a checkpoint that is an MoE layer, the first.
+int moe_layer(Checkpoint const& checkpoint);
 // That config.json means what `config` says.
 void same_meaning(std::string const& family, Config const& config);
 

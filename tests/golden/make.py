@@ -6,7 +6,7 @@ release is, and a record of what went into its MoE block and what came out, in f
 the block again in float64 from the two files alone, with numpy: that half reads as the definition of every family.
 """
 import argparse, itertools, json, math, os, pathlib, shutil, subprocess, sys, tempfile, zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable
 
 import ml_dtypes
@@ -39,7 +39,8 @@ class Family:
     capture: Callable = None                 # (block's hook data) -> logits, index, weight
     sequences: int = 1
     release: int = 5
-    quantise: Callable = None                # (folder, seed): rewrites the saved checkpoint
+    quantise: Callable = None                # (folder, seed): rewrites the saved checkpoint; returns dequantised matrices by name,
+                                             # or none where transformers reads it into numbers itself
     bias_size: float = 0.3
     bias_mean: float = 0                     # below zero a masked group filled with 0 would win
     gain: float = 1.5                        # of the experts' matrices
@@ -109,6 +110,7 @@ def mxfp4_fill(folder, seed):
     config["quantization_config"] = dict(quant_method="mxfp4", modules_to_not_convert=["model.layers.*.self_attn", "model.layers.*.mlp.router",
                                                                                        "model.embed_tokens", "lm_head"])
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    return {}
 
 
 def flat(t, f):                                          # DBRX: three times [E*f,h], w2 as w1
@@ -381,6 +383,38 @@ FAMILIES = {
 }
 
 
+def with_experts(family, quantise, size, route={}, **more):
+    """A family in other sizes, its experts packed by a format of quantise.py."""
+    def late(folder, seed):
+        import quantise as formats
+        return quantise(formats)(folder, seed)
+    f = FAMILIES[family]
+    return replace(f, size=f.size | size, route=f.route | route, quantise=late, shards=None, **more)
+
+
+def qwen3_moe(quantise, hidden=96, ffn=32):
+    return with_experts("qwen3_moe", quantise, dict(hidden_size=hidden, moe_intermediate_size=ffn, num_experts=4, num_experts_per_tok=2), dict(k=2))
+
+
+V3 = dict(size=dict(hidden_size=128, intermediate_size=64, moe_intermediate_size=64, n_routed_experts=4, num_experts_per_tok=2, n_group=1, topk_group=1),
+          route=dict(k=2, groups=1, keep=1), bias_mean=0)
+FAMILIES |= {
+    "quantised/deepseek_v3_fp8": with_experts("deepseek_v3", lambda q: q.fp8_blocks(32, 64), **V3),
+    "quantised/deepseek_v3_packed": with_experts("deepseek_v3", lambda q: q.compressed("pack-quantized", num_bits=4, strategy="group", group_size=32), **V3),
+    "quantised/qwen3_moe_packed_zeros": qwen3_moe(lambda q: q.compressed("pack-quantized", num_bits=4, strategy="group", group_size=32, symmetric=False)),
+    "quantised/qwen3_moe_packed_rows": qwen3_moe(lambda q: q.compressed("pack-quantized", num_bits=4, strategy="channel", symmetric=False), 92, 36),
+    "quantised/qwen3_moe_packed_int8": qwen3_moe(lambda q: q.compressed("pack-quantized", num_bits=8, strategy="group", group_size=32)),
+    "quantised/qwen3_moe_fp8_rows": qwen3_moe(lambda q: q.compressed("float-quantized", num_bits=8, type="float", strategy="channel")),
+    "quantised/qwen3_moe_fp8_ragged": qwen3_moe(lambda q: q.compressed("float-quantized", num_bits=8, type="float", strategy="block", block_structure=[24, 64])),
+    "quantised/qwen3_moe_int8_rows": qwen3_moe(lambda q: q.compressed("int-quantized", num_bits=8, strategy="channel")),
+    "quantised/qwen3_moe_mxfp4": qwen3_moe(lambda q: q.compressed("mxfp4-pack-quantized", num_bits=4, type="float", strategy="group", group_size=32)),
+    "quantised/qwen3_moe_awq": qwen3_moe(lambda q: q.awq),
+    "quantised/qwen3_moe_gptq": qwen3_moe(lambda q: q.gptq(4, True, "gptq")),
+    "quantised/qwen3_moe_gptq_zeros": qwen3_moe(lambda q: q.gptq(4, False, "gptq")),
+    "quantised/qwen3_moe_gptq_v2": qwen3_moe(lambda q: q.gptq(8, False, "gptq_v2")),
+}
+
+
 # ---------------------------------------------------------------------------------------------- the definition, float64
 
 def softmax(v):
@@ -506,7 +540,8 @@ def definition(f, t, x, router_x=None, token_ids=None):
 
 # ---------------------------------------------------------------------------------------------- files
 
-DTYPES = dict(F32=np.float32, BF16=ml_dtypes.bfloat16, F64=np.float64, I32=np.int32, I64=np.int64, F16=np.float16, U8=np.uint8)
+DTYPES = dict(F32=np.float32, BF16=ml_dtypes.bfloat16, F64=np.float64, I32=np.int32, I64=np.int64, F16=np.float16, U8=np.uint8, I8=np.int8,
+              F8_E4M3=ml_dtypes.float8_e4m3fn)
 
 
 def read(path):
@@ -539,7 +574,8 @@ def words(f, tensors):
 
 def check(name, folder, quiet=False):
     """Largest error of y and of the weights, relative to the largest value, and the selection margin; asserts the indices."""
-    f, t, r = FAMILIES[name], words(FAMILIES[name], checkpoint(folder)), read(folder / "record.safetensors")
+    f, r = FAMILIES[name], read(folder / "record.safetensors")
+    t = words(f, checkpoint(folder) | r)                 # a quantised matrix is in the record as the original read it
     result = {}
     for dtype in "fp32", "bf16":
         x, y, w, i = (r[f"{dtype}.{n}"] for n in ("x", "y", "topk_weight", "topk_index"))
@@ -556,7 +592,7 @@ def check(name, folder, quiet=False):
                              w=error(dense(i, w), dense(index, weight)), y=error(y, mine), rms=np.sqrt((mine ** 2).mean()))
     if not quiet:
         a, b = result["fp32"], result["bf16"]
-        print(f"{name:20} fp32: logits {a['z']:.1e} weights {a['w']:.1e} y {a['y']:.1e}   bf16: logits {b['z']:.1e} weights "
+        print(f"{name:32} fp32: logits {a['z']:.1e} weights {a['w']:.1e} y {a['y']:.1e}   bf16: logits {b['z']:.1e} weights "
               f"{b['w']:.1e} y {b['y']:.1e}   margin {min(a['margin'], b['margin']):.3f} rms {a['rms']:.2f}"
               f"{'' if a['same'] and b['same'] else '   OTHER EXPERTS'}")
         assert a["same"] and max(a["z"], a["w"], a["y"]) < 5e-6 and b["same"] and b["y"] < 3e-2, name
@@ -633,12 +669,14 @@ def run(f, model, ids):
 
 
 def make(name, folder):
+    f = FAMILIES[name]
+    if f.quantise:
+        import quantise                                      # its packages beside the others, before transformers looks for them
     import torch, transformers
     from safetensors.torch import save_file
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    f = FAMILIES[name]
     cls, eager = getattr(transformers, f.model), dict(attn_implementation="eager")
     if f.release == 5:
         eager["experts_implementation"] = "eager"
@@ -660,14 +698,16 @@ def make(name, folder):
             save(model, wide)                                # bf16 on disk, save what the family keeps in fp32
             save(load(wide, torch.bfloat16), narrow)
             (narrow / "generation_config.json").unlink(missing_ok=True)
-            more = dict(quantization_config=transformers.Mxfp4Config(dequantize=True)) if f.quantise else {}
-            if f.quantise:
-                f.quantise(narrow, seed)
+            dense = f.quantise(narrow, seed) if f.quantise else {}
+            source, more = narrow, dict(quantization_config=transformers.Mxfp4Config(dequantize=True)) if f.quantise and not dense else {}
+            if dense:
+                source = wide
+                quantise.unquantised(narrow, dense, source)
             vocabulary = f.size.get("text_config", f.size)["vocab_size"]
             ids = torch.from_numpy(np.random.default_rng(seed).permutation(np.arange(3, vocabulary))[:TOKENS * f.sequences])
-            both = {d: load(narrow, getattr(torch, long), **more) for d, long in dict(fp32="float32", bf16="bfloat16").items()}
+            both = {d: load(source, getattr(torch, long), **more) for d, long in dict(fp32="float32", bf16="bfloat16").items()}
             record = {f"{d}.{k}": v for d, m in both.items() for k, v in run(f, m, ids.reshape(f.sequences, -1)).items()}
-            record["token_ids"] = ids.to(torch.int32)
+            record |= {n: t for n, t in dense.items() if n.startswith(f.at)} | dict(token_ids=ids.to(torch.int32))
             about = {"about": f"{name}, transformers {transformers.__version__}, seed {seed}, sequences {f.sequences}"}
             save_file(record, narrow / "record.safetensors", about)
             got = check(name, narrow, quiet=True)
@@ -678,7 +718,7 @@ def make(name, folder):
                 record = {f"fp32.{k}": v for k, v in run(f, both["fp32"], text).items()}
                 save_file(record | dict(token_ids=text[0].to(torch.int32)), narrow / "text.safetensors", about)
             shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
+            folder.mkdir(parents=True)
             for file in narrow.iterdir():
                 shutil.copyfile(file, folder / file.name)
         break

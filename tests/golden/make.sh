@@ -27,6 +27,12 @@ if [ ! -e "$venv/ready" ]; then
     done
     touch "$venv/ready"
 fi
+if [ ! -e "$venv/quantised/ready" ]; then                # what quantise.py asks, and of their needs only what is imported
+    "$venv/bin/pip" install -q --no-cache-dir --no-deps --target "$venv/quantised" compressed-tensors==0.20.0 autoawq==0.2.9 gptqmodel==7.7.0 \
+        accelerate==1.15.0 defuser==0.0.28 device-smi==0.5.7 logbar==0.4.15 loguru==0.7.3 pillow==13.0.0 psutil==7.2.2 pypcre==0.6.4 \
+        threadpoolctl==3.8.0 tokenicer==0.0.14
+    touch "$venv/quantised/ready"
+fi
 
 "$venv/bin/python" tests/golden/make.py "$@"
 [[ " $* " == *" --check "* ]] || "$venv/bin/python" tests/golden/onnxruntime_moe.py
