@@ -99,8 +99,9 @@ inline void fma_portable(std::int64_t steps) { fma<4, 12>(steps, 0.5f); }
   for (int c = 0; c < 16; ++c) sum += acc[c];
   keep(&sum);
 }
-// bf16 tile products in registers, 4 accumulators, by hand: the compiler's own tile intrinsics name too few operands.
-inline void amx(std::int64_t steps) {
+// Tile products in registers, 4 accumulators, by hand: the compiler's own tile intrinsics name too few operands.
+enum class TileProducts : int { bf16, int8 };
+template <TileProducts Kind> void amx(std::int64_t steps) {
   struct alignas(64) TileConfig {
     std::uint8_t palette = 1, start_row = 0, reserved[14]{};
     std::uint16_t row_bytes[16]{64, 64, 64, 64, 64, 64, 64, 64};
@@ -111,9 +112,14 @@ inline void amx(std::int64_t steps) {
   asm volatile("ldtilecfg %0" : : "m"(config));
   asm volatile("tilezero %tmm0\n\ttilezero %tmm1\n\ttilezero %tmm2\n\ttilezero %tmm3\n\t"
                "tilezero %tmm4\n\ttilezero %tmm5\n\ttilezero %tmm6\n\ttilezero %tmm7");
-  for (std::int64_t i = 0; i < steps; ++i)
-    asm volatile("tdpbf16ps %tmm6, %tmm4, %tmm0\n\ttdpbf16ps %tmm7, %tmm4, %tmm1\n\t"
-                 "tdpbf16ps %tmm6, %tmm5, %tmm2\n\ttdpbf16ps %tmm7, %tmm5, %tmm3");
+  for (std::int64_t i = 0; i < steps; ++i) {
+    if constexpr (Kind == TileProducts::bf16)
+      asm volatile("tdpbf16ps %tmm6, %tmm4, %tmm0\n\ttdpbf16ps %tmm7, %tmm4, %tmm1\n\t"
+                   "tdpbf16ps %tmm6, %tmm5, %tmm2\n\ttdpbf16ps %tmm7, %tmm5, %tmm3");
+    else
+      asm volatile("tdpbssd %tmm6, %tmm4, %tmm0\n\ttdpbssd %tmm7, %tmm4, %tmm1\n\t"
+                   "tdpbssd %tmm6, %tmm5, %tmm2\n\ttdpbssd %tmm7, %tmm5, %tmm3");
+  }
   asm volatile("tilerelease");
 }
 #endif
@@ -129,7 +135,7 @@ inline void read_best(std::byte const* from, std::size_t bytes) {
 inline double step_flops(Isa isa) { return isa == Isa::amx ? 4 * 16384 : isa == Isa::avx512_bf16 ? 16 * 64 : 12 * 2 * (isa == Isa::avx512 ? 16 : isa == Isa::avx2 ? 8 : 4); }
 inline void steps(Isa isa, std::int64_t n) {
 #if defined(__x86_64__)
-  if (isa == Isa::amx) return amx(n);
+  if (isa == Isa::amx) return amx<TileProducts::bf16>(n);
   if (isa == Isa::avx512_bf16) return dot(n);
   if (isa == Isa::avx512) return fma_avx512(n);
   if (isa == Isa::avx2) return fma_avx2(n);
@@ -181,9 +187,10 @@ template <class Work> Rate best_rate(int threads, int passes, double amount, Wor
 struct Limits {
   Rate read{}, copy{};                           // bytes per second; a copied byte counts twice
   double flops[6]{};                             // per second, by Isa: fp32 fused multiply-adds, bf16 pairs, AMX bf16; 0: not on this processor
-  double int8_flops = 0;                         // of 8-bit products, counted as the multiply-adds they stand for; 0: no VNNI
+  double int8_flops = 0, int8_tile_flops = 0;    // of 8-bit products, counted as the multiply-adds they stand for; 0: no VNNI, no AMX-INT8
   // What a layer of bf16 activations (int8: rounded to 8 bits) whose weights have this type could reach on this path.
   double peak(Isa path, DType weights, int int8 = 0) const {
+    if (int8 && int8_tile_flops > 0 && path == Isa::amx) return int8_tile_flops;
     if (int8 && int8_flops > 0 && path >= Isa::avx512) return int8_flops;
     bool const pairs = weights == DType::bf16 || !coterie::is_float(weights);
     return flops[static_cast<int>(pairs ? path : coterie::host::vector_path(path))];
@@ -205,6 +212,7 @@ inline Limits probe(int threads) {
       l.flops[static_cast<int>(isa)] = best_rate(threads, 32, kernel::step_flops(isa) * static_cast<double>(n), [&](int, int) { kernel::steps(isa, n); }).cpu;
     }
 #if defined(__x86_64__)
+  if (coterie::host::supports_amx_int8()) l.int8_tile_flops = best_rate(threads, 32, 4 * 32768. * 50'000, [&](int, int) { kernel::amx<kernel::TileProducts::int8>(50'000); }).cpu;
   if (coterie::host::supports_vnni()) l.int8_flops = best_rate(threads, 32, 16 * 128. * 500'000, [&](int, int) { kernel::int8_dot(500'000); }).cpu;
 #endif
   return l;

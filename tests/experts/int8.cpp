@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 #include "../cases.hpp"
+#include "../host/software_tiles.hpp"
 
 namespace {
 using namespace coterie;
@@ -75,10 +76,19 @@ template <Config C> struct Case {
 
   // out[R,H], in exactly the memory that workspace_bytes asks for.
   std::vector<float> run(Host const& on) {
-    Experts<C, Host> const experts;
-    cases::Guarded scratch{experts.workspace_bytes(on, tokens), 0xff};
+    return run(on, [&](auto const& batch, auto out, std::span<std::byte> scratch) { Experts<C, Host>{}(on, {x.data(), tokens}, packed->view(), batch, out, scratch); });
+  }
+  template <class Engine> std::vector<float> run(Host const& on, Engine const& engine) requires requires { engine.path; } {
+    return run(on, [&](auto const& batch, auto out, std::span<std::byte> scratch) {
+      Arena arena{scratch};
+      auto const pieces = Experts<C, Host>::carve(arena, tokens);
+      Experts<C, Host>::run(on, engine, {x.data(), tokens}, packed->view(), batch, out, pieces);
+    });
+  }
+  template <class Call> std::vector<float> run(Host const& on, Call const& call) {
+    cases::Guarded scratch{Experts<C, Host>{}.workspace_bytes(on, tokens), 0xff};
     std::vector<V> out(token.size() * H);
-    experts(on, {x.data(), tokens}, packed->view(), {.begin = begin.data(), .token = token.data(), .weight = weight.data(), .slot = {}}, {out.data(), static_cast<std::int64_t>(token.size())}, scratch.span());
+    call(Batch<C>{.begin = begin.data(), .token = token.data(), .weight = weight.data(), .slot = {}}, Rows<V, C.hidden>{out.data(), static_cast<std::int64_t>(token.size())}, scratch.span());
     CHECK(scratch.intact());
     std::vector<float> to;
     for (V v : out) to.push_back(to_float(v));
@@ -169,6 +179,15 @@ template <Config C> void follows_the_definition() {
     if (isa > Isa::avx2) CHECK(got == vectors);
     most = std::fmax(most, exactly), most_without = std::fmax(most_without, without);
   }
+#if defined(__x86_64__)
+  if (host::supports(Isa::avx512)) {
+    auto& tiles = test::SoftwareTiles::state();
+    tiles.faults = tiles.products = 0;
+    CHECK(c.run({.threads = 1}, test::SoftwareInt8Engine{}) == vectors);
+    CHECK(tiles.products > 0);
+    CHECK(tiles.faults == 0);
+  }
+#endif
   MESSAGE(std::string(name(C.weights)) << ", 8-bit activations: error / bound " << most << " of the definition, " << most_without << " of the layer with numbers as activations");
 }
 
@@ -184,7 +203,7 @@ template <Config C> void takes(bool yes) {
     CHECK((says.find("Host::int8_activations has no effect on " + std::string(name(C.weights)) + " weights") != std::string::npos) == !yes);
     CHECK(experts.explain(plain, 5).find("int8_activations") == std::string::npos);
     if (yes) {
-      char const* const kernel = isa >= Isa::avx512 && host::supports_vnni() ? "AVX-512 VNNI on " : isa >= Isa::avx2 ? "AVX2 on " : "portable on ";
+      char const* const kernel = isa == Isa::amx && host::supports_amx_int8() ? "AMX int8 on " : isa >= Isa::avx512 && host::supports_vnni() ? "AVX-512 VNNI on " : isa >= Isa::avx2 ? "AVX2 on " : "portable on ";
       CHECK(says.find(kernel) == 0);
     }
   }
@@ -192,6 +211,11 @@ template <Config C> void takes(bool yes) {
 }
 
 TEST_SUITE("experts") {
+  TEST_CASE("8-bit activations: explain() names tiles, and what few rows take instead") {
+    std::string const says = host::explain_int8(host::Int8Path::amx, "int4", 7, {.outputs = 40, .inputs = 64, .paired = 1}, {.outputs = 64, .inputs = 40});
+    CHECK(says == "AMX int8 on int4 panels, int8 activations, exact sums of up to 512 inputs, scaled and summed in fp32; gate, up and activation in one pass over 3 panels, then down over 2; "
+                  "tiles of 32 rows x 32 columns (AVX-512 VNNI for an expert's 4 rows or fewer) for up to 7 rows");
+  }
   TEST_CASE("8-bit activations follow their definition, and stay within half a step of what they round") {
     follows_the_definition<of(70, 90, Act::silu_mul, DType::fp32, DType::int8, {.group = 32})>();
     follows_the_definition<weighing_input(of(64, 96, Act::relu_mul, DType::fp16, DType::int4))>();

@@ -1,13 +1,15 @@
-// Products of 8-bit activations: every type of weights, group and path, for any number of rows, bit for bit as their definition in
-// integers says; rows of NaN, infinity and zeros; what is rounded, and by how much.
+// Products of 8-bit activations: every type of weights, group and path, and software tiles, for any number and order of rows, bit for bit as
+// their definition in integers says; rows of NaN, infinity and zeros; what is rounded, and by how much.
 #include <coterie/coterie.hpp>
 #include <coterie/reference/quant.hpp>
 #include <doctest/doctest.h>
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <numeric>
 #include <vector>
 #include "../cases.hpp"
+#include "software_tiles.hpp"
 
 namespace {
 using namespace coterie;
@@ -89,16 +91,24 @@ std::vector<std::byte> records(auto const* panels, Isa isa, PanelShape shape, st
   for (int r = 0; r < rows; ++r) engine.encode<T>(a.data() + r * shape.inputs, shape.inputs, shape, to.data() + r * bytes);
   return to;
 }
-template <class T> std::vector<float> multiply_rows(Isa isa, T const* panels, PanelShape shape, std::vector<std::byte> const& a, int rows) {
-  std::int64_t const bytes = Int8Engine::row_stride<T>(shape);
+// Of the records in a, those that `which` names.
+template <class Engine, class T> std::vector<float> multiply_rows(Engine const& engine, T const* panels, PanelShape shape, std::vector<std::byte> const& a, std::vector<int> const& which) {
+  std::int64_t const bytes = Int8Engine::row_stride<T>(shape), rows = static_cast<std::int64_t>(which.size());
   std::vector<float> y(static_cast<std::size_t>(rows * shape.outputs), -77);
-  Int8Engine{isa}.multiply(panels, shape, rows, 0, shape.panels(), [&](std::int64_t r) { return a.data() + r * bytes; },
-                           [&](std::int64_t r, int height, std::int64_t p, std::int64_t n, float const* sums, std::int64_t stride) {
-                             for (int m = 0; m < height; ++m)
-                               for (std::int64_t o = 0; o < n * panel_outputs && p * panel_outputs + o < shape.outputs; ++o)
-                                 y[static_cast<std::size_t>((r + m) * shape.outputs + p * panel_outputs + o)] = sums[m * stride + o];
-                           });
+  engine.multiply(panels, shape, rows, 0, shape.panels(), [&](std::int64_t r) { return a.data() + which[static_cast<std::size_t>(r)] * bytes; },
+                  [&](std::int64_t r, int height, std::int64_t p, std::int64_t n, float const* sums, std::int64_t stride) {
+                    for (int m = 0; m < height; ++m)
+                      for (std::int64_t o = 0; o < n * panel_outputs && p * panel_outputs + o < shape.outputs; ++o)
+                        y[static_cast<std::size_t>((r + m) * shape.outputs + p * panel_outputs + o)] = sums[m * stride + o];
+                  });
   return y;
+}
+// Which records: one after the other, half of them without order, backwards, one again and again.
+constexpr int orders = 4;
+std::vector<int> row_order(int order, int rows, int of) {
+  std::vector<int> which;
+  for (int r = 0; r < rows; ++r) which.push_back(order == 1 && r > rows / 2 ? (r * r + 11 * r + 2) % of : order == 2 ? rows - 1 - r : order == 3 ? rows % of : r);
+  return which;
 }
 bool same(std::vector<float> const& a, std::vector<float> const& b) {
   return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](float x, float y) { return is_nan(x) ? is_nan(y) : bit_cast<std::uint32_t>(x) == bit_cast<std::uint32_t>(y); });
@@ -119,17 +129,38 @@ template <DType D, QuantConfig Q, int Out, int In> void agrees() {
   auto const want = c.definition(a, most);
   for (std::size_t r = 0; r < most; ++r) CHECK(is_nan(want[r * Out]) == (r == 4 || r == 7));
   auto const first = records(c.panels(), Isa::portable, c.shape, a, most);
+  std::vector<int> counts{1, 2, 4, 5, 9, 12, 13, 16, 17, 32, 40};
+  if (In < 100) counts.resize(40), std::iota(counts.begin(), counts.end(), 1);
+  counts.insert(counts.end(), {65, most});
+  auto const check = [&](auto const& engine, std::vector<std::byte> const& coded, int rows, int order) {
+    CAPTURE(rows);
+    CAPTURE(order);
+    auto const which = row_order(order, rows, most);
+    std::vector<float> some;
+    for (int r : which) some.insert(some.end(), want.begin() + r % most * Out, want.begin() + (r % most + 1) * Out);
+    CHECK(same(multiply_rows(engine, c.panels(), c.shape, coded, which), some));
+  };
   for (Isa isa : cases::paths()) {
     INFO(std::string(name(isa)));
     auto const coded = records(c.panels(), isa, c.shape, a, most);
     std::int64_t const bytes = Int8Engine::row_stride<Quantised<D, Q>>(c.shape), used = c.shape.padded_inputs() + 4 + 4 * Int8Record<Quantised<D, Q>>::runs(c.shape.padded_inputs() / tile_inputs);
     for (std::int64_t r = 0; r < most; ++r) CHECK(std::equal(coded.begin() + r * bytes, coded.begin() + r * bytes + used, first.begin() + r * bytes));
-    for (int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 48, 97}) {
-      CAPTURE(rows);
-      std::vector<float> const some(want.begin(), want.begin() + rows * Out);
-      CHECK(same(multiply_rows(isa, c.panels(), c.shape, coded, rows), some));
-    }
+    for (int rows : counts) check(Int8Engine{isa}, coded, rows, rows / 2 % orders);
   }
+#if defined(__x86_64__)
+  if (!supports(Isa::avx512)) return;
+  INFO("software tiles");
+  auto& tiles = test::SoftwareTiles::state();
+  tiles.faults = tiles.products = 0;
+  std::vector<std::byte> three;                    // more rows than one chunk has
+  for (int i = 0; i < 3; ++i) three.insert(three.end(), first.begin(), first.end());
+  for (int rows : counts) check(test::SoftwareInt8Engine{}, first, rows, rows / 2 % 2);
+  for (int order = 0; order < orders; ++order) check(test::SoftwareInt8Engine{}, first, 33 + order, order);
+  for (int order : {0, 1}) check(test::SoftwareInt8Engine{}, three, 3 * most, order);
+  CHECK(tiles.products > 0);
+  CHECK(tiles.faults == 0);
+  CHECK_FALSE(tiles.configured);                   // released after use
+#endif
 }
 template <DType D, QuantConfig Q> void agrees_everywhere() {
   INFO(std::string(name(D)));
@@ -144,10 +175,13 @@ TEST_SUITE("host") {
   TEST_CASE("products of 8-bit activations are their definition to the bit: types, groups, paths, rows") {
     agrees_everywhere<DType::int8, QuantConfig{}>();
     agrees_everywhere<DType::int8, QuantConfig{.group = 128}>();
+    agrees_everywhere<DType::int8, QuantConfig{.group = 96}>();
+    agrees_everywhere<DType::int8, QuantConfig{.group = 544}>();
     agrees_everywhere<DType::int8, QuantConfig{.group = 32, .zero_points = 1}>();
     agrees_everywhere<DType::int8, QuantConfig{.group = 1024, .zero_points = 1}>();
     agrees_everywhere<DType::int4, QuantConfig{.group = 32}>();
     agrees_everywhere<DType::int4, QuantConfig{}>();
+    agrees_everywhere<DType::int4, QuantConfig{.group = 640}>();
     agrees_everywhere<DType::int4, QuantConfig{.group = 128, .zero_points = 1}>();
     agrees_everywhere<DType::mxfp4, QuantConfig{}>();
   }

@@ -111,7 +111,7 @@ template <DType D, QuantConfig Q, int Out, int In> void agrees(bool transposed, 
     }
     CHECK(worst <= 1);
     if (!integers && In > 40) CHECK(worst > 1e-4);
-    for (int rows : {1, 2, 3, 5, 6, 7, 11, 12, 13, 16, 17, 32, 33, 47, 48, 49, 97}) {
+    for (int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 32, 33, 47, 48, 49, 97}) {
       CAPTURE(rows);
       auto const some = multiply_rows(engine, c.panels(), c.shape, inputs, rows);
       CHECK(std::equal(some.begin(), some.end(), all.begin()));
@@ -196,6 +196,53 @@ template <DType D, QuantConfig Q> void rounds() {
   }
 }
 
+// Every code there is but infinities and NaN, under a scale of 1.
+template <DType D, QuantConfig Q> struct EveryCode {
+  static constexpr unsigned most = (1u << bits(D)) - 1, special = D == DType::fp8_e4m3 ? 0x7f : D == DType::fp8_e5m2 ? 0x7c : ~0u;
+  int outputs = 32, inputs = 64;
+  GroupScale group_scale(std::int64_t o, std::int64_t) const { return {1, Q.zero_points ? static_cast<int>(static_cast<unsigned>(7 * o) & most) : 0}; }
+  unsigned code(std::int64_t o, std::int64_t i, GroupScale) const {
+    unsigned const c = static_cast<unsigned>(o * 8 + i) & most;
+    return (c & special) == special ? 0 : c;
+  }
+  double value(std::int64_t o, std::int64_t i) const { return reference::coded(D, code(o, i, {}), Q.zero_points ? group_scale(o, i).zero : -1); }
+};
+// One input of a row is 1 and the others 0: exact, for few rows and many.
+template <DType D, QuantConfig Q> void decodes_every_code() {
+  constexpr EveryCode<D, Q> source;
+  constexpr int Out = source.outputs, In = source.inputs;
+  using T = Quantised<D, Q>;
+  constexpr PanelShape shape{.outputs = Out, .inputs = In};
+  INFO(std::string(name(D)));
+  std::vector<std::byte> packed(PanelShape::bytes<T>(shape));
+  Pool pool{1};
+  pack_quantised(pool, reinterpret_cast<T*>(packed.data()), shape, source, source);
+  std::vector<float> a(In * In);
+  for (int i = 0; i < In; ++i) a[static_cast<std::size_t>(i * In + i)] = 1;
+  for (Isa isa : cases::paths()) {
+    if (isa > Isa::avx512) continue;
+    INFO(std::string(name(isa)));
+    for (int rows : {1, 2, 3, 8, 16}) {
+      long wrong = 0;
+      for (int r = 0; r < In; r += rows) {
+        int const n = std::min(rows, In - r);
+        auto const y = multiply_rows(VectorEngine{isa}, reinterpret_cast<T const*>(packed.data()), shape, std::vector<float>(a.begin() + r * In, a.begin() + (r + n) * In), n);
+        for (int m = 0; m < n; ++m)
+          for (int o = 0; o < Out; ++o) wrong += double{y[static_cast<std::size_t>(m * Out + o)]} != source.value(o, r + m);
+      }
+      CHECK(wrong == 0);
+    }
+  }
+}
+template <class Each> void with_flushed_subnormals([[maybe_unused]] Each const& each) {     // as -ffast-math has them
+#if defined(__x86_64__)
+  unsigned const was = __builtin_ia32_stmxcsr();
+  __builtin_ia32_ldmxcsr(was | 0x8040);
+  each();
+  __builtin_ia32_ldmxcsr(was);
+#endif
+}
+
 constexpr Config layer_of(DType d, QuantConfig q, int hidden = 64, int ffn = 96) {
   return {.experts = 2, .top_k = 1, .hidden = hidden, .ffn = ffn, .dtype = DType::fp32, .weights = d, .quant = q, .router = {.input = RouterInput::given, .weights = DType::fp32}};
 }
@@ -265,6 +312,46 @@ TEST_SUITE("host") {
     agrees_everywhere<DType::fp8_e4m3, QuantConfig{.group = 4096, .group_rows = 4096}>();        // one scale for the matrix
     agrees_everywhere<DType::fp8_e5m2, QuantConfig{.group = 64}>();
     agrees_everywhere<DType::mxfp4, QuantConfig{}>();
+  }
+  TEST_CASE("the vector paths decode every code exactly, subnormal ones too where subnormals are flushed") {
+    auto const all = [] {
+      decodes_every_code<DType::int8, QuantConfig{}>();
+      decodes_every_code<DType::int8, QuantConfig{.group = 32, .zero_points = 1}>();
+      decodes_every_code<DType::int4, QuantConfig{}>();
+      decodes_every_code<DType::int4, QuantConfig{.group = 32, .zero_points = 1}>();
+      decodes_every_code<DType::fp8_e4m3, QuantConfig{}>();
+      decodes_every_code<DType::fp8_e5m2, QuantConfig{}>();
+      decodes_every_code<DType::mxfp4, QuantConfig{}>();
+    };
+    all();
+    with_flushed_subnormals(all);
+  }
+  TEST_CASE("infinite and NaN codes of e5m2 are infinities and NaN on the vector paths") {
+    constexpr int Out = 16, In = 32;
+    using T = Quantised<DType::fp8_e5m2, QuantConfig{}>;
+    constexpr PanelShape shape{.outputs = Out, .inputs = In};
+    std::vector<fp8_e5m2> codes_(Out * In, fp8_e5m2{0x3c});
+    for (int o = 1; o < 8; ++o) codes_[static_cast<std::size_t>(o * In + 3 * o)].bits = static_cast<std::uint8_t>(0x7c + o / 2 + (o % 2 ? 0x80 : 0));       // 1: -inf, 2 to 7: NaN
+    codes_[9 * In + 31].bits = 0x7c;
+    std::vector<float> scale(Out, 0.5f);
+    Matrix<DType::fp8_e5m2, Out, In> const coded{.data = codes_.data(), .scale = scale.data()};
+    std::vector<std::byte> packed(PanelShape::bytes<T>(shape));
+    Pool pool{1};
+    Copier<DType::fp8_e5m2, QuantConfig{}> const from{codes<QuantConfig{}>(coded)};
+    pack_quantised(pool, reinterpret_cast<T*>(packed.data()), shape, from, from);
+    std::vector<float> const a(12 * In, 1.f);
+    for (Isa isa : cases::paths()) {
+      if (isa > Isa::avx512) continue;
+      INFO(std::string(name(isa)));
+      for (int rows : {1, 12}) {
+        auto const y = multiply_rows(VectorEngine{isa}, reinterpret_cast<T const*>(packed.data()), shape, a, rows);
+        CHECK(y[0] == 16);
+        CHECK(y[1] == -INFINITY);
+        for (std::size_t o = 2; o < 8; ++o) CHECK(is_nan(y[o]));
+        CHECK(y[9] == INFINITY);
+        CHECK(y[15] == 16);
+      }
+    }
   }
   TEST_CASE("numbers round to the nearest code") {
     rounds<DType::int8, QuantConfig{.group = 32}>();

@@ -1,6 +1,6 @@
 // A tile machine in software: what AMX does, by its documentation, on any processor. Faults are reported, not absorbed.
 #pragma once
-#include <coterie/host/tiles.hpp>
+#include <coterie/host/int8_engine.hpp>
 #include <cstring>
 
 namespace test {
@@ -46,9 +46,7 @@ struct SoftwareTiles {
   // Even and odd products are summed apart for each pair of inputs, then joined to the sum.
   template <int Sum, int A, int B> static void multiply() {
     State& s = state();
-    ++s.products;
-    // The shapes must fit: as many pairs of inputs in a row of A as rows in B.
-    s.faults += !s.configured || s.shapes.rows[Sum] != s.shapes.rows[A] || s.shapes.row_bytes[A] != 4 * s.shapes.rows[B] || s.shapes.row_bytes[Sum] != s.shapes.row_bytes[B];
+    check_shapes(Sum, A, B);
     static thread_local float a[32], b[32][16];                // products of two bf16 are exact in fp32: fused or not is the same
     int const columns = s.shapes.row_bytes[Sum] / 4;
     for (int k = 0; k < s.shapes.rows[B]; ++k)
@@ -65,12 +63,50 @@ struct SoftwareTiles {
     }
   }
 
+  template <int Sum, int A, int B> static void multiply_signed() { multiply_bytes<std::int8_t>(Sum, A, B); }
+  template <int Sum, int A, int B> static void multiply_unsigned() { multiply_bytes<std::uint8_t>(Sum, A, B); }
+
  private:
+  // The shapes must fit: as many words of inputs in a row of A as rows in B.
+  static void check_shapes(int sum, int a, int b) {
+    State& s = state();
+    ++s.products;
+    s.faults += !s.configured || sum == a || sum == b || a == b || s.shapes.rows[sum] != s.shapes.rows[a] || s.shapes.row_bytes[a] != 4 * s.shapes.rows[b] || s.shapes.row_bytes[sum] != s.shapes.row_bytes[b];
+  }
+  // Bytes of a row of A, signed, times those of a column of B, added to an int32.
+  template <class Byte> static void multiply_bytes(int sum, int a, int b) {
+    State& s = state();
+    check_shapes(sum, a, b);
+    int const columns = s.shapes.row_bytes[sum] / 4, inputs = 4 * s.shapes.rows[b];
+    std::int32_t weight[64][16];
+    for (int i = 0; i < inputs; ++i)
+      for (int n = 0; n < columns; ++n) weight[i][n] = static_cast<Byte>(s.tile[b].bytes[i / 4][4 * n + i % 4]);
+    for (int m = 0; m < s.shapes.rows[sum]; ++m) {
+      std::int32_t total[16];
+      std::memcpy(total, s.tile[sum].bytes[m], sizeof total);
+      for (int i = 0; i < inputs; ++i) {
+        std::int32_t const x = static_cast<std::int8_t>(s.tile[a].bytes[m][i]);
+        for (int n = 0; n < columns; ++n) total[n] += x * weight[i][n];
+      }
+      std::memcpy(s.tile[sum].bytes[m], total, sizeof total);
+    }
+  }
   static float value(int tile, int row, int i) {
     coterie::bf16 v;
     std::memcpy(&v, &state().tile[tile].bytes[row][2 * i], sizeof v);
     return coterie::to_float(v);
   }
 };
+
+#if defined(__x86_64__)
+// 8-bit activations on software tiles, however few the rows. Codes are decoded by AVX-512.
+struct SoftwareInt8Engine : coterie::host::Int8Engine {
+  SoftwareInt8Engine() : Int8Engine{coterie::Isa::avx512} {}
+  template <class T, class Row, class Epilogue>
+  void multiply(T const* packed, coterie::host::PanelShape shape, std::int64_t rows, std::int64_t first, std::int64_t last, Row const& row, Epilogue const& epilogue) const {
+    coterie::host::multiply_int8_on_tiles<SoftwareTiles>(packed, shape, rows, first, last, row, epilogue);
+  }
+};
+#endif
 
 }

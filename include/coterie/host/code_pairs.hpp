@@ -1,6 +1,6 @@
 // Codes of quantised tiles as pairs of bf16, unscaled and exact, the way vdpbf16ps reads them: [16 outputs][2 inputs] a register.
 #pragma once
-#include "decode.hpp"
+#include "scales.hpp"
 #if defined(__CUDACC__)
 #pragma nv_diagnostic push
 #pragma nv_diag_suppress 1675                    // nvcc's own front end does not know GCC's unroll pragma; g++ does
@@ -73,7 +73,7 @@ template <class T> struct CodePairs<T, 8> {
     std::memcpy(&code, from, sizeof code);
     load_zeros<16>(at.scales + panel_outputs * sizeof(typename T::Scale) + half * tile_outputs, zero);
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) integers_of<T, 16>(code, k, v[k]), v[k] -= zero;
+    for (int k = 0; k < 4; ++k) v[k] = __builtin_convertvector((vector_of<std::int32_t, 16>::type)(code >> (8 * k) & 0xffu), floats<16>) - zero;
     for (int pair = 0; pair < 2; ++pair) to[pair] = (words<16>)v[2 * pair] >> 16 | ((words<16>)v[2 * pair + 1] & 0xffff0000u);
   }
   [[gnu::always_inline, gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,fma")]] inline void block(std::byte const* from, [[maybe_unused]] PairOf<T> const& at, [[maybe_unused]] int half,

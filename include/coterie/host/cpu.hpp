@@ -28,12 +28,13 @@ constexpr char const* name(Isa isa) {
 namespace host {
 
 #if defined(__x86_64__)
-// AMX-BF16, and the kernel's leave to use the tile registers (Linux hands it out per process, on request).
-inline bool has_amx_bf16() {
+inline constexpr unsigned amx_bf16 = 1u << 22, amx_int8 = 1u << 25;      // CPUID(7, 0).EDX
+// A kind of AMX products, and the kernel's leave to use the tile registers (Linux hands it out per process, on request).
+inline bool has_amx(unsigned products) {
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-  constexpr unsigned amx_bf16 = 1u << 22, amx_tile = 1u << 24;
-  if (!(d & amx_bf16) || !(d & amx_tile)) return false;
+  constexpr unsigned amx_tile = 1u << 24;
+  if (!(d & products) || !(d & amx_tile)) return false;
 #if defined(__linux__)
   constexpr long request_permission = 0x1023, tile_data = 18;             // ARCH_REQ_XCOMP_PERM
   return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
@@ -59,7 +60,7 @@ inline bool detect(Isa isa) {
     case Isa::avx512: return detect(Isa::avx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
     case Isa::avx512_bf16: return detect(Isa::avx512) && has_avx512_vbmi() && has_avx512_bf16();
-    case Isa::amx: return detect(Isa::avx512) && has_avx512_vbmi() && has_amx_bf16();
+    case Isa::amx: return detect(Isa::avx512) && has_avx512_vbmi() && has_amx(amx_bf16);
     default: return true;
   }
 }
@@ -91,6 +92,16 @@ inline bool supports_vnni() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     return detect(Isa::avx512) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & (1u << 11));
   }();
+  return has;
+#else
+  return false;
+#endif
+}
+
+// AMX-INT8, a feature of its own too. What is not worth a tile goes to AVX512_VNNI.
+inline bool supports_amx_int8() {
+#if defined(__x86_64__)
+  static bool const has = supports_vnni() && has_amx(amx_int8);
   return has;
 #else
   return false;

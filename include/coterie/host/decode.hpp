@@ -1,7 +1,9 @@
-// Quantised tiles to fp32 tiles: w = (code - zero) * scale, rounded once, so that every row count multiplies the same numbers.
+// Codes of quantised tiles to fp32, exact and unscaled: an integer less its zero point, or what a small float stands for.
+//
+// A decoder, Codes<T, Lanes>: begin() takes the zero points of a group, load() a word each of Lanes outputs, which is `inputs` codes, and value()
+// gives those of one input.
 #pragma once
-#include "multiply.hpp"
-#include "quantised.hpp"
+#include "scales.hpp"
 #if defined(__CUDACC__)
 #pragma nv_diagnostic push
 #pragma nv_diag_suppress 1675                    // nvcc's own front end does not know GCC's unroll pragma; g++ does
@@ -9,206 +11,192 @@
 
 namespace coterie { inline namespace v0 { namespace host {
 
-// Scales of Lanes outputs. Subnormal fp16 ones do not pass through subnormal fp32, which -ffast-math may flush.
-template <int Lanes> [[gnu::always_inline]] inline void load_scales(float const* from, floats<Lanes>& to) { std::memcpy(&to, from, sizeof to); }
-template <int Lanes> [[gnu::always_inline]] inline void load_scales(fp16 const* from, floats<Lanes>& to) {
-  typename vector_of<std::uint16_t, Lanes>::type half;
-  std::memcpy(&half, from, sizeof half);
-  words<Lanes> const h = __builtin_convertvector(half, words<Lanes>), magnitude = h & 0x7fffu;
-  words<Lanes> const normal = (magnitude << 13) + (112u << 23), nan = (words<Lanes>)(magnitude > 0x7c00u), small = (words<Lanes>)(magnitude < 0x400u);
-  words<Lanes> const tiny = (words<Lanes>)(__builtin_convertvector((typename vector_of<std::int32_t, Lanes>::type)magnitude, floats<Lanes>) * 0x1p-24f);
-  to = (floats<Lanes>)(((normal | (nan & 0x7fc00000u)) & ~small) | (tiny & small) | (h & 0x8000u) << 16);
-}
-template <int Lanes> [[gnu::always_inline]] inline void load_scales(e8m0 const* from, floats<Lanes>& to) {
-  typename vector_of<std::uint8_t, Lanes>::type exponent;
-  std::memcpy(&exponent, from, sizeof exponent);
-  words<Lanes> const e = __builtin_convertvector(exponent, words<Lanes>), least = (words<Lanes>)(e == 0u), nan = (words<Lanes>)(e == 255u);
-  to = (floats<Lanes>)(e << 23 | (least & 0x00400000u) | (nan & 0x7fc00000u));
-}
-template <int Lanes> [[gnu::always_inline]] inline void load_zeros(std::byte const* from, floats<Lanes>& to) {
-  typename vector_of<std::uint8_t, Lanes>::type zero;
-  std::memcpy(&zero, from, sizeof zero);
-  to = __builtin_convertvector(__builtin_convertvector(zero, words<Lanes>), floats<Lanes>);
+// e4m3 on its way through fp16 comes out as 2^-8 of itself, which the scale of its group makes up for.
+template <class T> inline constexpr float code_unit = T::dtype == DType::fp8_e4m3 ? 0x1p8f : 1;
+template <class T, int Lanes> [[gnu::always_inline]] inline void load_code_scales(std::byte const* group, int column, floats<Lanes>& to) {
+  load_scales<Lanes>(reinterpret_cast<typename T::Scale const*>(group) + column, to);
+  if constexpr (code_unit<T> != 1) to *= code_unit<T>;
 }
 
-// The codes of input `at` of a word, as integers that are then converted.
-template <class T, int Lanes> [[gnu::always_inline]] inline void integers_of(words<Lanes> const& word, int at, floats<Lanes>& to) {
-  constexpr int width = bits(T::dtype);
-  using Signed = typename vector_of<std::int32_t, Lanes>::type;
-  if constexpr (T::zeros) to = __builtin_convertvector((Signed)(word >> (width * at) & ((1u << width) - 1u)), floats<Lanes>);
-  else to = __builtin_convertvector((Signed)(word << (32 - width - width * at)) >> (32 - width), floats<Lanes>);
-}
+// A number in a register: left to itself g++ 12 reads constants from memory for every use, and on AVX2 loads then set the pace (int4, one row,
+// from cache: 15.7 GB/s, so 17.3).
+template <class V> inline void in_register(V&) {}
+#if defined(__x86_64__)
+[[gnu::target("avx2,f16c,fma")]] inline void in_register(floats<8>& v) { asm("" : "+v"(v)); }
+[[gnu::target("avx2,f16c,fma")]] inline void in_register(words<8>& v) { asm("" : "+v"(v)); }
+#endif
 
-// One tile of integer codes on any processor with vectors.
-template <class T, int Lanes> [[gnu::always_inline]] inline void decode_integers(std::byte const* tile, floats<Lanes> const& scale, floats<Lanes> const& zero, int lane, float* to) {
-  constexpr int in_word = 32 / bits(T::dtype);
-  for (int block = 0; block < tile_inputs / in_word; ++block) {
-    words<Lanes> word;
-    std::memcpy(&word, tile + (block * tile_outputs + lane) * 4, sizeof word);
+// Integers. Half a word in the mantissa of 2^23 keeps its codes at bits 0, 4, 8 and 12 (0 and 8): a mask leaves 2^23 + code * 2^bit, and one
+// multiplication by a power of two less a constant makes it the code less its zero point. Two's complement with its sign flipped is the code plus
+// half of the range, so that this is the zero point.
+template <class T, int Lanes> struct IntegerCodes {
+  static constexpr int width = bits(T::dtype), inputs = 32 / width, places = 16 / width;
+  static constexpr std::uint32_t exponent = 0x4b000000u, half_range = 1u << (width - 1), flip = T::zeros ? 0 : width == 4 ? 0x8888u : 0x8080u;
+  static constexpr float unit(int place) { return 1.f / static_cast<float>(1 << width * place); }
+  struct Word { words<Lanes> half[2]; };
+  alignas(64) float less[T::zeros ? places : 1][T::zeros ? panel_outputs : 1];
+  [[gnu::always_inline]] inline void begin([[maybe_unused]] std::byte const* group) {
+    if constexpr (T::zeros)
 #pragma GCC unroll 8
-    for (int k = 0; k < in_word; ++k) {
-      floats<Lanes> v;
-      integers_of<T, Lanes>(word, k, v);
-      if constexpr (T::zeros) v -= zero;
-      v *= scale;
-      int const input = bits(T::dtype) == 4 ? input_of(k) : k;
-      std::memcpy(to + (block * in_word + input) * tile_outputs + lane, &v, sizeof v);
-    }
+      for (int o = 0; o < panel_outputs; o += Lanes) {
+        floats<Lanes> zero;
+        load_zeros<Lanes>(group + panel_outputs * sizeof(typename T::Scale) + static_cast<std::size_t>(o), zero);
+#pragma GCC unroll 4
+        for (int place = 0; place < places; ++place) {
+          floats<Lanes> const v = zero + 0x1p23f * unit(place);
+          std::memcpy(less[place] + o, &v, sizeof v);
+        }
+      }
   }
-}
-
-// Without hardware for the small floats: a table of what every code stands for.
-template <DType D, int Unsigned = 0> struct CodeTable {
-  float value[1 << bits(D)]{};
-  constexpr CodeTable() {
-    for (unsigned c = 0; c < 1u << bits(D); ++c) value[c] = code_value(D, Unsigned != 0, c);
+  [[gnu::always_inline]] inline void load(std::byte const* from, Word& to) const {
+    words<Lanes> word;
+    std::memcpy(&word, from, sizeof word);
+    in_register(word);
+    to.half[0] = (word & 0xffffu) ^ (exponent | flip), to.half[1] = word >> 16 ^ (exponent | flip);
+  }
+  [[gnu::always_inline]] inline void value(Word const& word, int input, [[maybe_unused]] int column, floats<Lanes>& to) const {
+    int const half = width == 4 ? input % 2 : input / 2, place = width == 4 ? input / 2 : input % 2;
+    floats<Lanes> by = floats<Lanes>{} + unit(place), minus;
+    if constexpr (T::zeros) std::memcpy(&minus, less[place] + column, sizeof minus);
+    else minus = floats<Lanes>{} + (0x1p23f * unit(place) + static_cast<float>(half_range));
+    in_register(by), in_register(minus);
+    to = (floats<Lanes>)(word.half[half] & (0xff800000u | ((1u << width) - 1) << (width * place)));
+    if (place == 0) to = to - minus;
+    else to = to * by - minus;
   }
 };
-template <class T> void decode_table(std::byte const* tile, float const* scale, float* to) {
-  static constexpr CodeTable<T::dtype> table{};
-  constexpr unsigned most = (1u << bits(T::dtype)) - 1;
-  for (int i = 0; i < tile_inputs; ++i)
-    for (int o = 0; o < tile_outputs; ++o) {
-      unsigned const code = static_cast<unsigned>(tile[code_byte<T::dtype>(o, i)]) >> code_shift<T::dtype>(i) & most;
-      to[i * tile_outputs + o] = table.value[code] * scale[o];
-    }
-}
+
+// Small floats by the operations that every vector unit has. The bits of a magnitude behind an exponent that makes it normal are right but for
+// subnormals, which are twice that less the least normal.
+template <class T> struct FloatCodes {
+  static constexpr DType type = T::dtype;
+  static constexpr int width = bits(type), inputs = 32 / width, mantissa = type == DType::fp8_e4m3 ? 3 : type == DType::fp8_e5m2 ? 2 : 1;
+  static constexpr std::uint32_t bias = type == DType::mxfp4 ? 126 : 112;                      // 127 less the type's own, and less the 8 of code_unit
+  struct Word { words<4> codes; };
+  void begin(std::byte const*) {}
+  [[gnu::always_inline]] inline void load(std::byte const* from, Word& to) const { std::memcpy(&to.codes, from, sizeof to.codes); }
+  [[gnu::always_inline]] inline void value(Word const& word, int input, int, floats<4>& to) const {
+    int const shift = width * (width == 4 ? nibble_of(input) : input);
+    words<4> const magnitude = word.codes >> shift & ((1u << (width - 1)) - 1), sign = word.codes << (32 - width - shift) & 0x80000000u;
+    floats<4> const v = (floats<4>)((magnitude << (23 - mantissa)) + (bias << 23)), low = v + v - bit_cast<float>((bias + 1) << 23);
+    words<4> const subnormal = (words<4>)(magnitude < 1u << mantissa);
+    words<4> all = ((words<4>)v & ~subnormal) | ((words<4>)low & subnormal);
+    if constexpr (type == DType::fp8_e5m2) all |= (words<4>)(magnitude > 0x7bu) & 0x7f800000u;                       // infinities and NaN
+    to = (floats<4>)(all | sign);
+  }
+};
 
 #if defined(__x86_64__)
-inline constexpr float e2m1_magnitudes[8]{0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
-[[gnu::target("avx2,f16c,fma")]] inline void decode_mxfp4_avx2(std::byte const* tile, float const* scales, float* to) {
-  floats<8> table, scale;
-  std::memcpy(&table, e2m1_magnitudes, sizeof table);
-  using Signed = vector_of<std::int32_t, 8>::type;
-  for (int lane = 0; lane < tile_outputs; lane += 8) {
-    std::memcpy(&scale, scales + lane, sizeof scale);
-    for (int block = 0; block < tile_inputs / 8; ++block) {
-      words<8> word;
-      std::memcpy(&word, tile + (block * tile_outputs + lane) * 4, sizeof word);
-#pragma GCC unroll 8
-      for (int k = 0; k < 8; ++k) {
-        floats<8> const magnitude = __builtin_ia32_permvarsf256(table, (Signed)(word >> (4 * k)));        // by the lowest three bits
-        floats<8> const v = (floats<8>)((words<8>)magnitude | (word << (28 - 4 * k) & 0x80000000u)) * scale;
-        std::memcpy(to + (block * 8 + input_of(k)) * tile_outputs + lane, &v, sizeof v);
+// e2m1 on AVX2: every code is a bf16, whose lower and upper bytes are looked up, and bytes are put together as pairs of inputs.
+[[gnu::target("avx2,f16c,fma")]] inline void look_up_pairs(words<8> const& lower, words<8> const& upper, words<8> const& index, words<8>* to) {
+  words<8> low, high, first, second;                             // first, second: of every 16 bytes the words of two outputs, four inputs each
+  asm("vpshufb %2, %1, %0" : "=v"(low) : "v"(lower), "v"(index));
+  asm("vpshufb %2, %1, %0" : "=v"(high) : "v"(upper), "v"(index));
+  asm("vpunpcklbw %2, %1, %0" : "=v"(first) : "v"(low), "v"(high));
+  asm("vpunpckhbw %2, %1, %0" : "=v"(second) : "v"(low), "v"(high));
+  asm("vshufps $0x88, %2, %1, %0" : "=v"(to[0]) : "v"(first), "v"(second));
+  asm("vshufps $0xdd, %2, %1, %0" : "=v"(to[1]) : "v"(first), "v"(second));
+}
+template <class T> struct PairCodes {
+  static constexpr int inputs = 8;
+  struct Table {
+    alignas(32) std::uint8_t lower[32]{}, upper[32]{};           // the same for both halves of a register
+    constexpr Table() {
+      for (unsigned i = 0; i < 32; ++i) {
+        std::uint16_t const v = from_float<bf16>(code_value(T::dtype, false, i % 16)).bits;
+        lower[i] = static_cast<std::uint8_t>(v), upper[i] = static_cast<std::uint8_t>(v >> 8);
       }
     }
+  };
+  static constexpr Table all{};
+  struct Word { words<8> even[2], odd[2]; };       // of even nibbles, 0 and 2, 4 and 6; of odd ones, 1 and 3, 5 and 7
+  void begin(std::byte const*) {}
+  [[gnu::always_inline]] inline void load(std::byte const* from, Word& to) const {
+    words<8> word, lower, upper;
+    std::memcpy(&word, from, sizeof word), std::memcpy(&lower, all.lower, sizeof lower), std::memcpy(&upper, all.upper, sizeof upper);
+    in_register(word);
+    look_up_pairs(lower, upper, word & 0x0f0f0f0fu, to.even), look_up_pairs(lower, upper, word >> 4 & 0x0f0f0f0fu, to.odd);
   }
-}
-// Through fp16, whose exponent has four bits more: exact, and hardware knows its subnormals whatever the rounding flags say.
-template <DType D> [[gnu::target("avx2,f16c,fma")]] inline void decode_fp8_avx2(std::byte const* tile, float const* scales, float* to) {
-  using Bytes = vector_of<std::int8_t, 32>::type;
-  floats<8> scale;
-  for (int lane = 0; lane < tile_outputs; lane += 8) {
-    std::memcpy(&scale, scales + lane, sizeof scale);
-    if constexpr (D == DType::fp8_e4m3) scale *= 0x1p8f;
-    for (int word = 0; word < tile_inputs / 4; ++word) {
-      Bytes codes;
-      std::memcpy(&codes, tile + (word * tile_outputs + lane) * 4, sizeof codes);
-      // Inputs of four outputs together inside 16 bytes, then those of all outputs.
-      codes = __builtin_shufflevector(codes, codes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 16, 20, 24, 28, 17, 21, 25, 29, 18, 22, 26, 30, 19, 23, 27, 31);
-      codes = (Bytes)__builtin_shufflevector((words<8>)codes, (words<8>)codes, 0, 4, 1, 5, 2, 6, 3, 7);
-#pragma GCC unroll 4
-      for (int k = 0; k < 4; ++k) {
-        typename vector_of<std::int8_t, 8>::type code;
-        std::memcpy(&code, reinterpret_cast<std::int8_t const*>(&codes) + 8 * k, sizeof code);
-        auto half = __builtin_convertvector(code, typename vector_of<short, 8>::type);
-        if constexpr (D == DType::fp8_e4m3) half = (half << 7) & static_cast<short>(0xbf80);
-        else half = half << 8;
-        floats<8> const v = __builtin_ia32_vcvtph2ps256(half) * scale;
-        std::memcpy(to + (word * 4 + k) * tile_outputs + lane, &v, sizeof v);
-      }
-    }
+  [[gnu::always_inline]] inline void value(Word const& word, int input, int, floats<8>& to) const {
+    int const nibble = nibble_of(input);
+    words<8> const pair = (nibble % 2 ? word.odd : word.even)[nibble / 4];
+    to = (floats<8>)(nibble / 2 % 2 ? pair & 0xffff0000u : pair << 16);
   }
-}
+};
 
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline floats<16> look_up(floats<16> table, words<16> index) {       // by the lowest four bits
-  using Signed = vector_of<std::int32_t, 16>::type;
-#if defined(__clang__)
-  return __builtin_ia32_permvarsf512(table, (Signed)index);
-#else
-  return __builtin_ia32_permvarsf512_mask(table, (Signed)index, table, static_cast<unsigned short>(0xffff));
-#endif
+// e2m1 on AVX-512: a look-up by the lowest four bits.
+[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void look_up(floats<16> const& table, words<16> const& index, floats<16>& to) {
+  asm("vpermps %2, %1, %0" : "=v"(to) : "v"(index), "v"(table));
 }
-template <class T> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void decode_nibbles_avx512(std::byte const* tile, floats<16> const& scale, floats<16> const& zero, float* to) {
-  static constexpr CodeTable<T::dtype, T::zeros> all{};
-  floats<16> table;
-  std::memcpy(&table, all.value, sizeof table);
-  for (int block = 0; block < tile_inputs / 8; ++block) {
-    words<16> word;
-    std::memcpy(&word, tile + block * tile_outputs * 4, sizeof word);
-#pragma GCC unroll 8
-    for (int k = 0; k < 8; ++k) {
-      floats<16> v = look_up(table, word >> (4 * k));
-      if constexpr (T::zeros) v -= zero;
-      v *= scale;
-      std::memcpy(to + (block * 8 + input_of(k)) * tile_outputs, &v, sizeof v);
+template <class T> struct TableCodes {
+  static constexpr int inputs = 8;
+  struct Table {
+    alignas(64) float value[16]{};
+    constexpr Table() {
+      for (unsigned i = 0; i < 16; ++i) value[i] = code_value(T::dtype, false, i);
     }
+  };
+  static constexpr Table all{};
+  struct Word { words<16> codes; };
+  void begin(std::byte const*) {}
+  [[gnu::always_inline]] inline void load(std::byte const* from, Word& to) const { std::memcpy(&to.codes, from, sizeof to.codes); }
+  [[gnu::always_inline]] inline void value(Word const& word, int input, int, floats<16>& to) const {
+    floats<16> table;
+    std::memcpy(&table, all.value, sizeof table);
+    look_up(table, word.codes >> (4 * nibble_of(input)), to);
   }
+};
+
+// 8-bit floats through fp16, whose exponent has more bits: exact, and hardware knows its subnormals whatever the rounding flags say.
+template <int N> using halves = typename vector_of<short, N>::type;
+// The low halves of all words, then the high ones.
+[[gnu::target("avx2,f16c,fma")]] inline void sort_halves(halves<16> const& h, halves<16>& to) {
+  to = __builtin_shufflevector(h, h, 0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
+  asm("vpermq $0xd8, %0, %0" : "+v"(to));          // g++ 12 takes four instructions for both steps at once
 }
-template <DType D> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void decode_fp8_avx512(std::byte const* tile, floats<16> const& held, float* to) {
-  using Bytes = vector_of<std::int8_t, 64>::type;
-  floats<16> scale = held;
-  if constexpr (D == DType::fp8_e4m3) scale *= 0x1p8f;
-  for (int word = 0; word < tile_inputs / 4; ++word) {
-    Bytes codes;
-    std::memcpy(&codes, tile + word * tile_outputs * 4, sizeof codes);
-    codes = __builtin_shufflevector(codes, codes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 16, 20, 24, 28, 17, 21, 25, 29, 18, 22, 26, 30, 19, 23, 27, 31,        //
-                                    32, 36, 40, 44, 33, 37, 41, 45, 34, 38, 42, 46, 35, 39, 43, 47, 48, 52, 56, 60, 49, 53, 57, 61, 50, 54, 58, 62, 51, 55, 59, 63);
-    codes = (Bytes)__builtin_shufflevector((words<16>)codes, (words<16>)codes, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-#pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) {
-      typename vector_of<std::int8_t, 16>::type code;
-      std::memcpy(&code, reinterpret_cast<std::int8_t const*>(&codes) + 16 * k, sizeof code);
-      auto half = __builtin_convertvector(code, typename vector_of<short, 16>::type);
-      if constexpr (D == DType::fp8_e4m3) half = (half << 7) & static_cast<short>(0xbf80);
-      else half = half << 8;
-      floats<16> const v = __builtin_ia32_vcvtph2ps512_mask(half, scale, static_cast<short>(-1), 4) * scale;
-      std::memcpy(to + (word * 4 + k) * tile_outputs, &v, sizeof v);
-    }
+[[gnu::always_inline]] inline void sort_halves(halves<32> const& h, halves<32>& to) {
+  to = __builtin_shufflevector(h, h, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+}
+[[gnu::always_inline]] inline void part(halves<16> const& h, int upper, halves<8>& to) {
+  to = upper ? __builtin_shufflevector(h, h, 8, 9, 10, 11, 12, 13, 14, 15) : __builtin_shufflevector(h, h, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+[[gnu::always_inline]] inline void part(halves<32> const& h, int upper, halves<16>& to) {
+  to = upper ? __builtin_shufflevector(h, h, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31) : __builtin_shufflevector(h, h, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+template <class T, int Lanes> struct HalfCodes {
+  static constexpr int inputs = 4;
+  struct Word { halves<2 * Lanes> even, odd; };    // inputs 0 and 2, inputs 1 and 3
+  void begin(std::byte const*) {}
+  [[gnu::always_inline]] inline void load(std::byte const* from, Word& to) const {
+    halves<2 * Lanes> codes, sorted;
+    std::memcpy(&codes, from, sizeof codes);
+    sort_halves(codes, sorted);
+    if constexpr (T::dtype == DType::fp8_e4m3) to.even = (sorted << 8) >> 1 & static_cast<short>(0xbf80), to.odd = sorted >> 1 & static_cast<short>(0xbf80);
+    else to.even = sorted << 8, to.odd = sorted & static_cast<short>(0xff00);
   }
-}
+  [[gnu::always_inline]] inline void value(Word const& word, int input, int, floats<Lanes>& to) const {
+    halves<Lanes> h;
+    part(input % 2 ? word.odd : word.even, input / 2, h);
+    widen_halves(h, to);
+  }
+};
 #endif
 
-// Both tiles of a pair, [2][32 inputs][16 outputs].
-template <class T, int Lanes> [[gnu::always_inline]] inline void decode_pair(PairOf<T> const& at, float* to) {
-  using Scale = typename T::Scale;
-  for (int half = 0; half < 2; ++half) {
-    std::byte const* const tile = at.tiles + half * T::tile_bytes;
-    auto const* const scales = reinterpret_cast<Scale const*>(at.scales) + half * tile_outputs;
-    auto const* const zeros = at.scales + panel_outputs * sizeof(Scale) + half * tile_outputs;
-    alignas(64) float wide[tile_outputs];
-    for (int lane = 0; lane < tile_outputs; lane += Lanes) {
-      floats<Lanes> scale, zero{};
-      load_scales<Lanes>(scales + lane, scale);
-      if constexpr (T::zeros) load_zeros<Lanes>(zeros + lane, zero);
-      std::memcpy(wide + lane, &scale, sizeof scale);
-      constexpr bool nibbles = Lanes == 16 && bits(T::dtype) == 4;
-      if constexpr (!nibbles && (T::dtype == DType::int8 || T::dtype == DType::int4)) decode_integers<T, Lanes>(tile, scale, zero, lane, to + half * tile_elements);
+template <class T, int Lanes> constexpr auto decoder() {
+  if constexpr (T::dtype == DType::int8 || T::dtype == DType::int4) return IntegerCodes<T, Lanes>{};
 #if defined(__x86_64__)
-      if constexpr (nibbles) decode_nibbles_avx512<T>(tile, scale, zero, to + half * tile_elements);
-      if constexpr (Lanes == 16 && (T::dtype == DType::fp8_e4m3 || T::dtype == DType::fp8_e5m2)) decode_fp8_avx512<T::dtype>(tile, scale, to + half * tile_elements);
+  else if constexpr (Lanes >= 8 && bits(T::dtype) == 8) return HalfCodes<T, Lanes>{};
+  else if constexpr (Lanes == 16) return TableCodes<T>{};
+  else if constexpr (Lanes == 8) return PairCodes<T>{};
 #endif
-    }
-#if defined(__x86_64__)
-    if constexpr (Lanes == 8 && T::dtype == DType::mxfp4) decode_mxfp4_avx2(tile, wide, to + half * tile_elements);
-    if constexpr (Lanes == 8 && (T::dtype == DType::fp8_e4m3 || T::dtype == DType::fp8_e5m2)) decode_fp8_avx2<T::dtype>(tile, wide, to + half * tile_elements);
-#endif
-    if constexpr (Lanes < 8 && T::dtype != DType::int8 && T::dtype != DType::int4) decode_table<T>(tile, wide, to + half * tile_elements);
-  }
+  else return FloatCodes<T>{};
 }
-template <class T> using DecodeFunction = void (*)(PairOf<T> const& at, float* to);
-template <class T> void decode_portable(PairOf<T> const& at, float* to) { decode_pair<T, 4>(at, to); }
-#if defined(__x86_64__)
-template <class T> [[gnu::target("avx2,f16c,fma")]] void decode_avx2(PairOf<T> const& at, float* to) { decode_pair<T, 8>(at, to); }
-template <class T> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] void decode_avx512(PairOf<T> const& at, float* to) { decode_pair<T, 16>(at, to); }
-#endif
-template <class T> DecodeFunction<T> decode_for(Isa path) {
-#if defined(__x86_64__)
-  if (path >= Isa::avx512) return &decode_avx512<T>;
-  if (path == Isa::avx2) return &decode_avx2<T>;
-#endif
-  (void)path;
-  return &decode_portable<T>;
+template <class T, int Lanes> using Codes = decltype(decoder<T, Lanes>());
+
+// Where words of column `vector` * Lanes of a panel stand in a pair of tiles, block of inputs by block.
+template <class T, int Lanes> constexpr std::int64_t code_offset(int block, int vector) {
+  int const column = vector * Lanes;
+  return column / tile_outputs * T::tile_bytes + (block * tile_outputs + column % tile_outputs) * 4;
 }
 
 }}}

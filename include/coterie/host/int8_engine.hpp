@@ -1,9 +1,11 @@
 // The engine of 8-bit activations (see VectorEngine), for panels of integer codes; row(r) gives records of int8_rows.hpp.
 #pragma once
-#include "int8_product.hpp"
+#include "int8_tiles.hpp"
 
 namespace coterie { inline namespace v0 { namespace host {
 
+// More rows than these go to tiles on AMX. Not yet measured: it is where VNNI stops reading weights at the pace of memory.
+inline constexpr std::int64_t tiles_above = vnni_stream_rows;
 inline constexpr std::int64_t int8_row_block = 96;         // rows that share bytes of codes: with their sums, half of a first cache
 
 struct Int8Engine {
@@ -31,7 +33,10 @@ struct Int8Engine {
     Int8Path const kind = int8_path(path);
     Int8Kernels<T> const kernels{kind};
     std::int64_t const tiles = shape.padded_inputs() / tile_inputs, group = T::group_tiles(tiles), panel_bytes = T::panel_bytes(shape);
-    bool const streams = kind == Int8Path::vnni && rows <= vnni_stream_rows;
+#if defined(__x86_64__)
+    if (kind == Int8Path::amx && rows > tiles_above) return multiply_int8_on_tiles<AmxTiles>(packed, shape, rows, first, last, row, epilogue);
+#endif
+    bool const streams = kind >= Int8Path::vnni && rows <= vnni_stream_rows;
     for (std::int64_t p = first, width = 1; p < last; p += width) {
       T const* const panel = packed + p * panel_bytes;
       width = streams && p + 1 < last ? 2 : 1;
@@ -71,11 +76,16 @@ struct Int8Engine {
 };
 
 // How an ffn of up to `rows` rows would run, in words.
-inline std::string explain_int8(Isa path, char const* weights, std::int64_t rows, PanelShape up, PanelShape down) {
-  Int8Path const kind = int8_path(path);
+inline std::string explain_int8(Int8Path kind, char const* weights, std::int64_t rows, PanelShape up, PanelShape down) {
+  auto const blocks = [](int height, int columns) { return "blocks of " + std::to_string(height) + " rows x " + std::to_string(columns) + " columns"; };
   return std::string(name(kind)) + " on " + weights + " panels, int8 activations, exact sums of up to " + std::to_string(run_tiles * tile_inputs) + " inputs, scaled and summed in fp32; " +
-         (up.paired ? "gate, up" : "up") + " and activation in one pass over " + std::to_string(up.panels()) + " panels, then down over " + std::to_string(down.panels()) + "; blocks of " +
-         std::to_string(kind == Int8Path::vnni ? vnni_rows : kind == Int8Path::avx2 ? int8_rows_of_avx2 : 1) + " rows x " + std::to_string(kind == Int8Path::avx2 ? 16 : 32) + " columns for up to " + std::to_string(rows) + " rows";
+         (up.paired ? "gate, up" : "up") + " and activation in one pass over " + std::to_string(up.panels()) + " panels, then down over " + std::to_string(down.panels()) + "; " +
+         (kind == Int8Path::amx  ? "tiles of 32 rows x 32 columns (" + std::string(name(Int8Path::vnni)) + " for an expert's " + std::to_string(tiles_above) + " rows or fewer)"
+          : kind == Int8Path::vnni ? blocks(vnni_rows, 32)
+          : kind == Int8Path::avx2 ? blocks(int8_rows_of_avx2, 16)
+                                   : blocks(1, 32)) +
+         " for up to " + std::to_string(rows) + " rows";
 }
+inline std::string explain_int8(Isa path, char const* weights, std::int64_t rows, PanelShape up, PanelShape down) { return explain_int8(int8_path(path), weights, rows, up, down); }
 
 }}}

@@ -64,14 +64,20 @@ template <class T> [[gnu::target("avx2,fma")]] void pair_bytes_avx2(std::byte co
     }
   }
 }
-template <class T> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] void pair_bytes_avx512(std::byte const* tiles, std::byte* to) {
-  for (int block = 0; block < 2 * tile_inputs / 8; ++block, tiles += 64, to += 128) {
-    fetch(tiles, int8_ahead);
-    words<16> word, two[2];
-    std::memcpy(&word, tiles, sizeof word);
-    nibble_bytes<T>(word, two);
-    std::memcpy(to, &two[0], sizeof word), std::memcpy(to + 64, &two[1], sizeof word);
+// Codes of one tile; 8-bit ones as they are.
+template <class T> [[gnu::always_inline, gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] inline void tile_bytes(std::byte const* tile, std::byte* to) {
+  constexpr int registers = 8 / bits(T::dtype);    // of bytes in 64 bytes of codes
+  for (int block = 0; block < T::tile_bytes / 64; ++block, tile += 64, to += registers * 64) {
+    fetch(tile, int8_ahead);
+    words<16> word[registers];
+    std::memcpy(&word[0], tile, sizeof word[0]);
+    if constexpr (registers == 2) nibble_bytes<T>(words<16>(word[0]), word);
+#pragma GCC unroll 2
+    for (int i = 0; i < registers; ++i) std::memcpy(to + i * 64, &word[i], sizeof word[i]);
   }
+}
+template <class T> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] void pair_bytes_avx512(std::byte const* tiles, std::byte* to) {
+  tile_bytes<T>(tiles, to), tile_bytes<T>(tiles + T::tile_bytes, to + tile_elements);
 }
 #endif
 
@@ -83,26 +89,26 @@ template <class T, int Lanes> [[gnu::always_inline]] inline void load_group(Pair
     load_scales<Lanes>(reinterpret_cast<typename T::Scale const*>(at.scales) + o, s);
     std::memcpy(scale + o, &s, sizeof s);
     if constexpr (T::zeros) {
-      typename vector_of<std::uint8_t, Lanes>::type z;
-      std::memcpy(&z, at.scales + panel_outputs * sizeof(typename T::Scale) + static_cast<std::size_t>(o), sizeof z);
-      words<Lanes> const wide = __builtin_convertvector(z, words<Lanes>);
+      words<Lanes> wide;
+      widen_bytes(at.scales + panel_outputs * sizeof(typename T::Scale) + static_cast<std::size_t>(o), wide);
       std::memcpy(zero + o, &wide, sizeof wide);
     }
   }
 }
 template <class T> void load_group_portable(PairOf<T> const& at, float* scale, std::int32_t* zero) { load_group<T, 4>(at, scale, zero); }
 #if defined(__x86_64__)
-template <class T> [[gnu::target("avx2,fma")]] void load_group_avx2(PairOf<T> const& at, float* scale, std::int32_t* zero) { load_group<T, 8>(at, scale, zero); }
+template <class T> [[gnu::target("avx2,f16c,fma")]] void load_group_avx2(PairOf<T> const& at, float* scale, std::int32_t* zero) { load_group<T, 8>(at, scale, zero); }
 template <class T> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] void load_group_avx512(PairOf<T> const& at, float* scale, std::int32_t* zero) { load_group<T, 16>(at, scale, zero); }
 #endif
 
-// The kernels of a path. AVX-512 without VNNI takes those of AVX2.
-enum class Int8Path : int { portable, avx2, vnni };
+// The kernels of a path. AVX-512 without VNNI takes those of AVX2; AMX has VNNI's for rows too few for int8_tiles.hpp.
+enum class Int8Path : int { portable, avx2, vnni, amx };
 inline Int8Path int8_path(Isa path) {
+  if (path == Isa::amx && supports_amx_int8()) return Int8Path::amx;
   if (path >= Isa::avx512 && supports_vnni()) return Int8Path::vnni;
   return path >= Isa::avx2 ? Int8Path::avx2 : Int8Path::portable;
 }
-constexpr char const* name(Int8Path path) { return path == Int8Path::vnni ? "AVX-512 VNNI" : path == Int8Path::avx2 ? "AVX2" : "portable"; }
+constexpr char const* name(Int8Path path) { return path == Int8Path::amx ? "AMX int8" : path == Int8Path::vnni ? "AVX-512 VNNI" : path == Int8Path::avx2 ? "AVX2" : "portable"; }
 
 template <class T> struct Int8Kernels {
   void (*bytes)(std::byte const* tiles, std::byte* to) = &pair_bytes_portable<T>;             // of 4-bit codes
@@ -111,7 +117,7 @@ template <class T> struct Int8Kernels {
   explicit Int8Kernels(Int8Path path) {
 #if defined(__x86_64__)
     if (path == Int8Path::avx2) bytes = &pair_bytes_avx2<T>, group = &load_group_avx2<T>, rows = &int8_rows_avx2<bits(T::dtype)>;
-    if (path == Int8Path::vnni) bytes = &pair_bytes_avx512<T>, group = &load_group_avx512<T>, rows = &int8_rows_vnni;
+    if (path >= Int8Path::vnni) bytes = &pair_bytes_avx512<T>, group = &load_group_avx512<T>, rows = &int8_rows_vnni;
 #endif
     (void)path;
   }

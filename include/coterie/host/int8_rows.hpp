@@ -5,7 +5,7 @@
 // group of the weights, or 512 inputs of a longer one: its products then sum to less than 2^24, which fp32 holds.
 #pragma once
 #include "cpu.hpp"
-#include "decode.hpp"
+#include "scales.hpp"
 #if defined(__CUDACC__)
 #pragma nv_diagnostic push
 #pragma nv_diag_suppress 1675                    // nvcc's own front end does not know GCC's unroll pragma; g++ does

@@ -1,7 +1,7 @@
-// Rows of fp32 activations times quantised panels: pairs of tiles are decoded into the cache and multiplied there, so that
-// the weights stream through memory as codes.
+// Rows of fp32 activations times quantised panels. The products of a run of inputs with codes are summed unscaled, one chain in the order of inputs
+// (block.hpp), and the sum is scaled and added: for any number of rows, and on AVX2 and AVX-512, the same bits.
 #pragma once
-#include "decode.hpp"
+#include "stream_quantised.hpp"
 #if defined(__CUDACC__)
 #pragma nv_diagnostic push
 #pragma nv_diag_suppress 1675                    // nvcc's own front end does not know GCC's unroll pragma; g++ does
@@ -9,145 +9,166 @@
 
 namespace coterie { inline namespace v0 { namespace host {
 
-// M rows times the decoded pairs of Q panels, [Q][2][32 inputs][16 outputs]: 2 * Q * M independent sums.
-template <int Lanes, int M, int Q>
-[[gnu::always_inline]] inline void pair_product(float const* const* a, float const* tiles, float* sums, std::int64_t stride, bool accumulate) {
-  constexpr int V = tile_outputs / Lanes, N = 2 * Q;
-  floats<Lanes> acc[N][M][V];
-#pragma GCC unroll 4
-  for (int n = 0; n < N; ++n)
-#pragma GCC unroll 6
-    for (int m = 0; m < M; ++m)
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) {
-        if (accumulate) std::memcpy(&acc[n][m][v], sums + m * stride + n * tile_outputs + v * Lanes, sizeof acc[n][m][v]);
-        else acc[n][m][v] = floats<Lanes>{};
-      }
-#pragma GCC unroll 2
-  for (int i = 0; i < tile_inputs; ++i) {
-    floats<Lanes> w[N][V];
-#pragma GCC unroll 4
-    for (int n = 0; n < N; ++n)
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) std::memcpy(&w[n][v], tiles + n * tile_elements + i * tile_outputs + v * Lanes, sizeof w[n][v]);
-#pragma GCC unroll 6
-    for (int m = 0; m < M; ++m) {
-      float const x = a[m][i];
-#pragma GCC unroll 4
-      for (int n = 0; n < N; ++n)
-#pragma GCC unroll 4
-        for (int v = 0; v < V; ++v) acc[n][m][v] = w[n][v] * x + acc[n][m][v];
+// Runs of a panel decoded for many rows, [inputs][32 outputs], and the scales of each: one run, or as many whole groups as one run holds.
+struct DecodedRuns {
+  int count;
+  std::int64_t pairs;                              // of each
+  alignas(64) float codes[run_pairs * tile_inputs * panel_outputs];
+  alignas(64) float scale[run_pairs][panel_outputs];
+};
+template <class T, int Lanes> [[gnu::always_inline]] inline void decode_runs(PairOf<T> at, DecodedRuns& to) {
+  using Decode = Codes<T, Lanes>;
+  constexpr int vectors = panel_outputs / Lanes;
+  float* put = to.codes;
+  for (int run = 0; run < to.count; ++run) {
+    Decode decode;
+    decode.begin(at.scales);
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) {
+      floats<Lanes> scale;
+      load_code_scales<T, Lanes>(at.scales, v * Lanes, scale);
+      std::memcpy(to.scale[run] + v * Lanes, &scale, sizeof scale);
     }
-  }
-#pragma GCC unroll 4
-  for (int n = 0; n < N; ++n)
-#pragma GCC unroll 6
-    for (int m = 0; m < M; ++m)
-#pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) std::memcpy(sums + m * stride + n * tile_outputs + v * Lanes, &acc[n][m][v], sizeof acc[n][m][v]);
-}
-
-// Decoding sets the pace here, and 2 KiB ahead is enough (int4, one row: 12 GB/s, 10.6 with 8 KiB).
-inline constexpr std::int64_t decode_fetch = 2048;
-template <class T> void decode_ahead(DecodeFunction<T> decode, T const* panel, std::int64_t t, std::int64_t group, float* to) {
-  PairOf<T> const at(panel, t, group);
-  for (std::int64_t line = 0; line < T::pair_bytes; line += 64) fetch(at.tiles + line, decode_fetch);
-  decode(at, to);
-}
-
-// Few rows: memory sets the pace. One row takes two panels at once, since two sums alone would wait for each other.
-template <int Lanes, class T>
-[[gnu::always_inline]] inline void stream_pairs(DecodeFunction<T> decode, float const* const* a, int rows, T const* packed, std::int64_t panel_bytes, std::int64_t panels,
-                                                std::int64_t tiles, float* sums, std::int64_t stride) {
-  constexpr int most = Lanes == 16 ? 6 : 3;        // rows whose sums stay in registers
-  std::int64_t const group = T::group_tiles(tiles);
-  alignas(64) float wide[4 * tile_elements];
-  std::int64_t q = 0;
-  if (rows == 1 && Lanes == 16)
-    for (; q + 2 <= panels; q += 2)
-      for (std::int64_t t = 0; t < tiles; ++t) {
-        decode_ahead(decode, packed + q * panel_bytes, t, group, wide);
-        decode_ahead(decode, packed + (q + 1) * panel_bytes, t, group, wide + 2 * tile_elements);
-        float const* const near[1]{a[0] + t * tile_inputs};
-        pair_product<Lanes, 1, 2>(near, wide, sums + q * panel_outputs, stride, t != 0);
-      }
-  int const strips = (rows + most - 1) / most, low = rows / strips, high = rows % strips;
-  for (; q < panels; ++q)
-    for (std::int64_t t = 0; t < tiles; ++t) {
-      decode_ahead(decode, packed + q * panel_bytes, t, group, wide);
-      for (int s = 0, r = 0; s < strips; ++s) {
-        int const n = s < high ? low + 1 : low;
-        float const* near[most];
-        for (int m = 0; m < n; ++m) near[m] = a[r + m] + t * tile_inputs;
-        float* const to = sums + q * panel_outputs + r * stride;
-        bool const accumulate = t != 0;
-        if constexpr (most == 6) {
-          if (n == 6) pair_product<Lanes, 6, 1>(near, wide, to, stride, accumulate);
-          else if (n == 5) pair_product<Lanes, 5, 1>(near, wide, to, stride, accumulate);
-          else if (n == 4) pair_product<Lanes, 4, 1>(near, wide, to, stride, accumulate);
+    for (std::int64_t t = 0; t < to.pairs; ++t, at.tiles += T::pair_bytes)
+      for (int block = 0; block < tile_inputs / Decode::inputs; ++block, put += Decode::inputs * panel_outputs)
+#pragma GCC unroll 8
+        for (int v = 0; v < vectors; ++v) {
+          typename Decode::Word word;
+          std::byte const* const from = at.tiles + code_offset<T, Lanes>(block, v);
+          if (v * Lanes % tile_outputs == 0) fetch(from, run_pairs * T::pair_bytes);
+          decode.load(from, word);
+#pragma GCC unroll 8
+          for (int input = 0; input < Decode::inputs; ++input) {
+            floats<Lanes> w;
+            decode.value(word, input, v * Lanes, w);
+            std::memcpy(put + input * panel_outputs + v * Lanes, &w, sizeof w);
+          }
         }
-        if (n == 3) pair_product<Lanes, 3, 1>(near, wide, to, stride, accumulate);
-        else if (n == 2) pair_product<Lanes, 2, 1>(near, wide, to, stride, accumulate);
-        else if (n == 1) pair_product<Lanes, 1, 1>(near, wide, to, stride, accumulate);
-        r += n;
-      }
-    }
+    at.scales = at.tiles, at.tiles += T::scale_bytes;      // of whole groups the next
+  }
 }
-
-template <class T>
-using PairsFunction = void (*)(DecodeFunction<T> decode, float const* const* a, int rows, T const* packed, std::int64_t panel_bytes, std::int64_t panels, std::int64_t tiles,
-                               float* sums, std::int64_t stride);
-template <class T>
-void stream_pairs_portable(DecodeFunction<T> decode, float const* const* a, int rows, T const* packed, std::int64_t panel_bytes, std::int64_t panels, std::int64_t tiles,
-                           float* sums, std::int64_t stride) {
-  stream_pairs<4>(decode, a, rows, packed, panel_bytes, panels, tiles, sums, stride);
-}
+template <class T> using DecodeRuns = void (*)(PairOf<T> const& at, DecodedRuns& to);
+template <class T> void decode_runs_portable(PairOf<T> const& at, DecodedRuns& to) { decode_runs<T, 4>(at, to); }
 #if defined(__x86_64__)
-template <class T>
-[[gnu::target("avx2,fma")]] void stream_pairs_avx2(DecodeFunction<T> decode, float const* const* a, int rows, T const* packed, std::int64_t panel_bytes, std::int64_t panels,
-                                                   std::int64_t tiles, float* sums, std::int64_t stride) {
-  stream_pairs<8>(decode, a, rows, packed, panel_bytes, panels, tiles, sums, stride);
-}
-template <class T>
-[[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] void stream_pairs_avx512(DecodeFunction<T> decode, float const* const* a, int rows, T const* packed, std::int64_t panel_bytes,
-                                                                                   std::int64_t panels, std::int64_t tiles, float* sums, std::int64_t stride) {
-  stream_pairs<16>(decode, a, rows, packed, panel_bytes, panels, tiles, sums, stride);
-}
+template <class T> [[gnu::target("avx2,f16c,fma"), gnu::flatten]] void decode_runs_avx2(PairOf<T> const& at, DecodedRuns& to) { decode_runs<T, 8>(at, to); }
+template <class T> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma"), gnu::flatten]] void decode_runs_avx512(PairOf<T> const& at, DecodedRuns& to) { decode_runs<T, 16>(at, to); }
 #endif
-template <class T> PairsFunction<T> stream_pairs_for(Isa path) {
+template <class T> DecodeRuns<T> decode_runs_for(Isa path) {
 #if defined(__x86_64__)
-  if (path >= Isa::avx512) return &stream_pairs_avx512<T>;
-  if (path == Isa::avx2) return &stream_pairs_avx2<T>;
+  if (path >= Isa::avx512) return &decode_runs_avx512<T>;
+  if (path == Isa::avx2) return &decode_runs_avx2<T>;
 #endif
   (void)path;
-  return &stream_pairs_portable<T>;
+  return &decode_runs_portable<T>;
 }
+
+// M rows times V vectors of decoded runs from `column` on.
+template <int Lanes, int M, int V>
+[[gnu::always_inline]] inline void multiply_run(float const* const* a, DecodedRuns const& runs, int column, float* sums, std::int64_t stride) {
+  float const* codes = runs.codes + column;
+  std::int64_t i = 0;
+  for (int run = 0; run < runs.count; ++run) {
+    floats<Lanes> acc[M][V]{};
+    for (std::int64_t const last = i + runs.pairs * tile_inputs; i < last; i += 2)
+#pragma GCC unroll 2
+      for (int odd = 0; odd < 2; ++odd, codes += panel_outputs) {
+        floats<Lanes> w[V];
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) std::memcpy(&w[v], codes + v * Lanes, sizeof w[v]);
+#pragma GCC unroll 12
+        for (int m = 0; m < M; ++m) {
+          float const x = a[m][i + odd];
+#pragma GCC unroll 4
+          for (int v = 0; v < V; ++v) acc[m][v] = w[v] * x + acc[m][v];
+        }
+      }
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      floats<Lanes> scale, sum;
+      std::memcpy(&scale, runs.scale[run] + column + v * Lanes, sizeof scale);
+#pragma GCC unroll 12
+      for (int m = 0; m < M; ++m) {
+        float* const to = sums + m * stride + column + v * Lanes;
+        std::memcpy(&sum, to, sizeof sum);
+        sum = acc[m][v] * scale + sum;
+        std::memcpy(to, &sum, sizeof sum);
+      }
+    }
+  }
+}
+using MultiplyRun = void (*)(float const* const* a, DecodedRuns const& runs, float* sums, std::int64_t stride);
+template <int M> void multiply_run_portable(float const* const* a, DecodedRuns const& runs, float* sums, std::int64_t stride) {
+  for (int column = 0; column < panel_outputs; column += 16) multiply_run<4, M, 4>(a, runs, column, sums, stride);
+}
+#if defined(__x86_64__)
+template <int M> [[gnu::target("avx2,fma")]] void multiply_run_avx2(float const* const* a, DecodedRuns const& runs, float* sums, std::int64_t stride) {
+  for (int column = 0; column < panel_outputs; column += 16) multiply_run<8, M, 2>(a, runs, column, sums, stride);
+}
+template <int M> [[gnu::target("avx512f,avx512bw,avx512vl,avx512dq,fma")]] void multiply_run_avx512(float const* const* a, DecodedRuns const& runs, float* sums, std::int64_t stride) {
+  multiply_run<16, M, 2>(a, runs, 0, sums, stride);
+}
+#endif
+// Register blocks of a path: of up to `most` rows.
+struct RunKernels {
+  int most = 2;
+  MultiplyRun const* rows;
+  explicit RunKernels([[maybe_unused]] Isa path) {
+    static constexpr MultiplyRun portable[]{nullptr, &multiply_run_portable<1>, &multiply_run_portable<2>};
+    rows = portable;
+#if defined(__x86_64__)
+    static constexpr MultiplyRun avx2[]{nullptr, &multiply_run_avx2<1>, &multiply_run_avx2<2>, &multiply_run_avx2<3>, &multiply_run_avx2<4>, &multiply_run_avx2<5>, &multiply_run_avx2<6>};
+    static constexpr MultiplyRun avx512[]{nullptr, &multiply_run_avx512<1>, &multiply_run_avx512<2>, &multiply_run_avx512<3>, &multiply_run_avx512<4>, &multiply_run_avx512<5>, &multiply_run_avx512<6>,
+                                          &multiply_run_avx512<7>, &multiply_run_avx512<8>, &multiply_run_avx512<9>, &multiply_run_avx512<10>, &multiply_run_avx512<11>, &multiply_run_avx512<12>};
+    if (path == Isa::avx2) most = 6, rows = avx2;
+    if (path >= Isa::avx512) most = 12, rows = avx512;
+#endif
+  }
+  // Strips of equal height: 13 rows are 7 and 6, not 12 and 1.
+  void operator()(float const* const* a, int height, DecodedRuns const& runs, float* sums, std::int64_t stride) const {
+    int const strips = (height + most - 1) / most, low = height / strips, high = height % strips;
+    for (int s = 0, m = 0; s < strips; ++s) {
+      int const n = s < high ? low + 1 : low;
+      rows[n](a + m, runs, sums + m * stride, stride);
+      m += n;
+    }
+  }
+};
 
 // As multiply() of multiply.hpp, for quantised panels.
 template <DType D, QuantConfig Q, class Row, class Epilogue>
 void multiply(Isa path, Quantised<D, Q> const* packed, PanelShape shape, std::int64_t rows, std::int64_t first, std::int64_t last, Row const& row, Epilogue const& epilogue) {
   using T = Quantised<D, Q>;
-  DecodeFunction<T> const decode = decode_for<T>(path);
-  PairsFunction<T> const stream = stream_pairs_for<T>(path);
-  BlockFunction<float> const run = block_for<float>(path);
+  DecodeRuns<T> const decode = decode_runs_for<T>(path);
+  StreamKernels<T> const streams(path);
+  RunKernels const kernels(path);
   constexpr std::int64_t stride = column_block * panel_outputs;
-  alignas(64) float sums[row_block * stride], wide[tile_block * 2 * tile_elements];
+  alignas(64) float sums[row_block * stride];
+  DecodedRuns runs;
   float const* a[row_block];
   std::int64_t const tiles = shape.padded_inputs() / tile_inputs, group = T::group_tiles(tiles), panel_bytes = T::panel_bytes(shape);
   for (std::int64_t p = first; p < last; p += column_block) {
     std::int64_t const panels = last - p < column_block ? last - p : column_block;
+    T const* const from = packed + p * panel_bytes;
     for (std::int64_t r = 0; r < rows; r += row_block) {
       int const height = static_cast<int>(rows - r < row_block ? rows - r : row_block);
-      if (height < stream_below) {
+      std::memset(sums, 0, static_cast<std::size_t>(height) * stride * sizeof(float));
+      if (height <= streams.rows) {
         for (int m = 0; m < height; ++m) a[m] = row(r + m);
-        stream(decode, a, height, packed + p * panel_bytes, panel_bytes, panels, tiles, sums, stride);
+        std::int64_t q = 0;
+        if (height <= streams.rows_of_two)
+          for (; q + 2 <= panels; q += 2) streams.two[height](a, from + q * panel_bytes, panel_bytes, tiles, sums + q * panel_outputs, stride);
+        for (; q < panels; ++q) streams.one[height](a, from + q * panel_bytes, panel_bytes, tiles, sums + q * panel_outputs, stride);
       } else {
-        for (std::int64_t t = 0; t < tiles; t += tile_block) {
-          std::int64_t const depth = tiles - t < tile_block ? tiles - t : tile_block;
+        for (std::int64_t t = 0; t < tiles; t += runs.count * runs.pairs) {
+          std::int64_t const of_group = group - t % group, left = tiles - t < of_group ? tiles - t : of_group;
+          runs.pairs = left < run_pairs ? left : run_pairs;
+          runs.count = 1;
+          if (runs.pairs == group)
+            while ((runs.count + 1) * group <= run_pairs && t + (runs.count + 1) * group <= tiles) ++runs.count;
           for (int m = 0; m < height; ++m) a[m] = row(r + m) + t * tile_inputs;
           for (std::int64_t q = 0; q < panels; ++q) {
-            for (std::int64_t k = 0; k < depth; ++k) decode_ahead(decode, packed + (p + q) * panel_bytes, t + k, group, wide + k * 2 * tile_elements);
-            run(a, height, wide, depth, sums + q * panel_outputs, stride, t != 0, wide);
+            decode(PairOf<T>(from + q * panel_bytes, t, group), runs);
+            kernels(a, height, runs, sums + q * panel_outputs, stride);
           }
         }
       }

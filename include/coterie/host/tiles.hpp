@@ -32,6 +32,13 @@ struct AmxTiles {
   template <int Sum, int A, int B> static void multiply() {
     asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sum), "i"(A), "i"(B));
   }
+  // sum[m][n] += a[m][4k + j] * b[k][4n + j], j < 4, bytes in, int32 out: a signed, b signed or unsigned.
+  template <int Sum, int A, int B> static void multiply_signed() {
+    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sum), "i"(A), "i"(B));
+  }
+  template <int Sum, int A, int B> static void multiply_unsigned() {
+    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sum), "i"(A), "i"(B));
+  }
 };
 #endif
 
@@ -81,13 +88,14 @@ void multiply_tiles(bf16 const* a, std::int64_t a_stride, int rows, bf16 const* 
   if (two) Tiles::template store<2>(lower, sum_bytes), Tiles::template store<3>(lower + tile_outputs, sum_bytes);
 }
 
-inline TileShapes shapes_for(int rows) {
+// weight_rows: of a tile of weights, each with four bytes of an output's inputs; as many are in a row of activations.
+inline TileShapes shapes_for(int rows, int weight_rows = tile_rows) {
   TileShapes s;
   int const upper = rows < tile_rows ? rows : tile_rows, lower = rows > tile_rows ? rows - tile_rows : 1;
   for (int tile = 0; tile < 8; ++tile) {
     bool const below = tile == 2 || tile == 3 || tile == 5;
-    s.row_bytes[tile] = 64;
-    s.rows[tile] = static_cast<std::uint8_t>(tile >= 6 ? tile_rows : below ? lower : upper);
+    s.row_bytes[tile] = static_cast<std::uint16_t>(tile == 4 || tile == 5 ? 4 * weight_rows : 64);
+    s.rows[tile] = static_cast<std::uint8_t>(tile >= 6 ? weight_rows : below ? lower : upper);
   }
   return s;
 }
@@ -109,24 +117,35 @@ struct TileBlock {
   std::int64_t panel, tile, depth;
 };
 
-// Calls product(blocks, now, next, sums[blocks.count][32][32]) for every block of `step` pairs of panels [first, last), panel by panel
-// where there is one row block, else the same block of several panels in turn; next: the block of the next call, of no depth
-// after the last one. Then epilogue() as multiply() of multiply.hpp does.
+// How a panel's tile pairs are cut into blocks: at every `period` of them, and inside a period at every `depth`.
+struct TileCuts {
+  std::int64_t period, depth;
+  int weight_rows = tile_rows;                                 // see shapes_for()
+  std::int64_t blocks(std::int64_t tiles) const { return tiles / period * ceil_div(period, depth) + ceil_div(tiles % period, depth); }
+  TileBlock block(std::int64_t panel, std::int64_t i, std::int64_t tiles) const {
+    std::int64_t const in_period = i % ceil_div(period, depth) * depth, t = i / ceil_div(period, depth) * period + in_period;
+    std::int64_t const left = tiles - t < period - in_period ? tiles - t : period - in_period;
+    return {panel, t, left < depth ? left : depth};
+  }
+};
+
+// Calls product(blocks, now, next, sums[blocks.count][32][32]) for every block of panels [first, last), panel by panel where there is one
+// row block, else the same block of several panels in turn; next: the block of the next call, of no depth after the last one.
+// Then epilogue() as multiply() of multiply.hpp does.
 template <class Tiles, class Product, class Epilogue>
-void for_tile_blocks(std::int64_t rows, std::int64_t first, std::int64_t last, std::int64_t tiles, std::int64_t step, Product const& product, Epilogue const& epilogue) {
+void for_tile_blocks(std::int64_t rows, std::int64_t first, std::int64_t last, std::int64_t tiles, TileCuts const& cuts, Product const& product, Epilogue const& epilogue) {
   alignas(64) float sums[chunk_blocks * block_sums];
-  std::int64_t const steps = ceil_div(tiles, step);
+  std::int64_t const steps = cuts.blocks(tiles);
   for (std::int64_t r = 0, n = 0; r < rows; r += n) {
     n = ceil_div(rows - r, ceil_div(rows - r, row_chunk));
     RowBlocks const blocks{r, n};
-    Tiles::configure(shapes_for(blocks.height));
+    Tiles::configure(shapes_for(blocks.height, cuts.weight_rows));
     std::int64_t const width = chunk_blocks / blocks.count;
     for (std::int64_t p = first; p < last; p += width) {
       std::int64_t const panels = last - p < width ? last - p : width;
       auto const block = [&](std::int64_t i) -> TileBlock {
-        std::int64_t const q = blocks.count == 1 ? i / steps : i % panels, t = (blocks.count == 1 ? i % steps : i / panels) * step;
-        if (i == panels * steps) return {p + panels, 0, p + panels == last ? 0 : step < tiles ? step : tiles};
-        return {p + q, t, tiles - t < step ? tiles - t : step};
+        if (i == panels * steps) return {p + panels, 0, p + panels == last ? 0 : cuts.block(p + panels, 0, tiles).depth};
+        return blocks.count == 1 ? cuts.block(p + i / steps, i % steps, tiles) : cuts.block(p + i % panels, i / panels, tiles);
       };
       for (std::int64_t i = 0; i < panels * steps; ++i) {
         TileBlock const now = block(i);
@@ -165,7 +184,8 @@ void multiply_on_tiles(bf16 const* packed, PanelShape shape, bf16 const* a, std:
     }
   };
   bool const many = rows > tile_row_block;
-  for_tile_blocks<Tiles>(rows, first, last, tiles, many ? block_tiles : tiles, product, epilogue);
+  std::int64_t const depth = many ? block_tiles : tiles;
+  for_tile_blocks<Tiles>(rows, first, last, tiles, TileCuts{.period = depth, .depth = depth}, product, epilogue);
 }
 
 }}}

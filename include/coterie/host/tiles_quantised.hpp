@@ -59,7 +59,7 @@ void multiply_on_tiles(Quantised<D, Q> const* packed, PanelShape shape, bf16 con
   DecodedBlock<T> decoded[2];
   int ready = -1;                                              // which of them holds the block that comes now; before the first: none
   std::int64_t const stride = shape.padded_inputs(), tiles = stride / tile_inputs, group = T::group_tiles(tiles), panel_bytes = T::panel_bytes(shape);
-  for_tile_blocks<Tiles>(rows, first, last, tiles, block_tiles, [&](RowBlocks const& blocks, TileBlock const& now, TileBlock const& next, float* sums) {
+  for_tile_blocks<Tiles>(rows, first, last, tiles, TileCuts{.period = block_tiles, .depth = block_tiles}, [&](RowBlocks const& blocks, TileBlock const& now, TileBlock const& next, float* sums) {
     if (ready < 0) {
       ready = 0;
       for (std::int64_t t = 0; t < now.depth; ++t) decoded[0].decode(packed + now.panel * panel_bytes, now, t, group);

@@ -96,12 +96,14 @@ class Sum {
   //   weights rounded to fp32 first: an error of b's own where fp32 does not hold it, then as above.
   //   products with codes, in parts of n_1 + ... + n_B = n; a part is scaled and added by one fused multiply-add. Codes and a (of 16
   //   bits) are exact and so is their product, so a term of part p is rounded n_p - 1 times inside, 1 + B - p times outside: at
-  //   most n times, gamma_n as above. Whole numbers stay exact: unscaled sums have no more digits than scaled ones. But what
-  //   underflows is scaled afterwards (in a part so small that 2^-126 is more than a rounding), and a part may overflow alone.
+  //   most n times, gamma_n as above; once more where a product with some a (of fp32) is not exact. Whole numbers stay exact:
+  //   unscaled sums have no more digits than scaled ones. But what underflows is scaled afterwards (in a part so small that 2^-126
+  //   is more than a rounding), and a part may overflow alone.
   void unscaled(Real a, double b, double code) {
     double const product = (std::fabs(a.value) + a.error) * std::fabs(code);
     if (!std::isfinite(product) || !std::isfinite(b) || product == 0) return;
     unscaled_ += product;
+    if (!holds32(a.value * code)) wide_ = 1;
     if (product >= 0x1p-100) return;
     exact_ = false;
     spread_ += std::fabs(b / code) * least_normal;
@@ -111,13 +113,13 @@ class Sum {
     if (!std::isfinite(value_)) return {value_, 0};
     bool const small = magnitude_ < 0x1p-100;                            // partial sums may be subnormal
     if (exact_ && (!small || magnitude_ == 0)) return {value_, 0};
-    double const error = spread_ + gamma(terms_) * (magnitude_ + spread_) + terms_ * (small ? least_normal : tiny);
+    double const error = spread_ + gamma(terms_ + wide_) * (magnitude_ + spread_) + terms_ * (small ? least_normal : tiny);
     return std::fabs(value_) + error > largest ? unknown : Real{value_, error};
   }
 
  private:
   double value_ = 0, magnitude_ = 0, spread_ = 0, unscaled_ = 0;
-  int terms_ = 0, finest_ = 2000;
+  int terms_ = 0, wide_ = 0, finest_ = 2000;
   bool known_ = true, exact_ = true;
 };
 
