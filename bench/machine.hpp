@@ -2,7 +2,7 @@
 // Workers read the clock themselves: a main thread that waits for busy cores is late, and flatters.
 #pragma once
 #include <atomic>
-#include <coterie/config.hpp>
+#include <coterie/dtype.hpp>
 #include <coterie/host/buffer.hpp>
 #include <coterie/host/cpu.hpp>
 #include <cstdint>

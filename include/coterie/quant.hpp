@@ -31,9 +31,9 @@ constexpr float code_value(DType d, bool zero_points, unsigned code) {
 
 // A scale as packed weights hold it, and back: e8m0 for mxfp4, fp16 for int4, fp32 for the others.
 struct e8m0 { std::uint8_t bits; };
-constexpr float to_float(e8m0 v) { return v.bits == 255 ? bit_cast<float>(0x7fc00000u) : v.bits == 0 ? 0x1p-127f : bit_cast<float>(std::uint32_t{v.bits} << 23); }
+COTERIE_HD constexpr float to_float(e8m0 v) { return v.bits == 255 ? bit_cast<float>(0x7fc00000u) : v.bits == 0 ? 0x1p-127f : bit_cast<float>(std::uint32_t{v.bits} << 23); }
 template <> struct round_to<e8m0> {                // of a power of two
-  static constexpr e8m0 from(float v) { return {static_cast<std::uint8_t>(is_nan(v) ? 255u : bit_cast<std::uint32_t>(v) >> 23)}; }
+  COTERIE_HD static constexpr e8m0 from(float v) { return {static_cast<std::uint8_t>(is_nan(v) ? 255u : bit_cast<std::uint32_t>(v) >> 23)}; }
 };
 template <DType D> using scale_t = std::conditional_t<D == DType::mxfp4, e8m0, std::conditional_t<D == DType::int4, fp16, float>>;
 

@@ -15,6 +15,12 @@ constexpr ct::Config as(ct::DType d) {
   return c;
 }
 
+constexpr ct::Config coded = [] {
+  ct::Config c = mini;
+  c.weights = ct::DType::mxfp4;
+  return c;
+}();
+
 int failures = 0;
 void expect(bool ok, char const* what) {
   if (!ok) std::printf("layer: %s\n", what), ++failures;
@@ -98,6 +104,7 @@ int main() {
   expect(layer.workspace_bytes(tokens) == layer.workspace_bytes(on, tokens), "the host's workspace does not depend on the threads");
   explained();
   other_type<as(ct::DType::fp16)>(on, filled.raw);
+  other_type<coded>(on, filled.raw);
   other_type<as(ct::DType::fp32)>(on, filled.raw);
   std::printf("layer: %d failures\n", failures);
   return failures != 0;
