@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that can be checked without a GPU.      tests/run.sh [--thorough] [--cases N] [--no-install]
-#   (nothing)      g++: all rooms, most of them also under ASan and UBSan; the user programs with every compiler that is here;
+#   (nothing)      g++: all rooms, files and host kernels also under ASan and UBSan; the user programs with every compiler that is here;
 #                  misuse, headers, packages, examples; a short run of the fuzzers
 #   --thorough     only what that leaves out: the other rooms under ASan and UBSan, ThreadSanitizer, clang 14 and 19, longer fuzzing, layers
 #                  that no run has compiled before, the benchmarks, every compiler and flag
