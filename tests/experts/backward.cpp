@@ -48,8 +48,6 @@ template <Config C> struct Case {
     for (std::size_t r = 0; r < rows; ++r) weight.push_back(double{static_cast<float>(0.2 + random.uniform())});
     for (std::size_t r = 0; r < rows; ++r) token.push_back(static_cast<std::int32_t>(r < 37 ? r : r == 37 ? 5 : 3 + (r - 38)));
   }
-  static float hidden_of(float v) { return v; }
-
   // sum over an expert's rows of weight * <dy, out>, in double, hidden values unrounded.
   double loss(std::size_t e) const {
     double sum = 0;

@@ -19,7 +19,6 @@ template <Config C> struct ProgramGradient {
   static constexpr Config config = C;
   static constexpr int E = candidates(C), N = logit_columns(C), K = C.top_k, S = slots(C), shared = shared_rows(C);
   static constexpr RouterConfig R = C.router;
-  static constexpr bool choice = R.select == Select::expert_choice;
   using P = Program<config>;
   static_assert(R.input != RouterInput::token_ids && R.input != RouterInput::given, "coterie: a router without logits has no gradients");
 
@@ -34,16 +33,24 @@ template <Config C> struct ProgramGradient {
     for (int i = 0; i < n; ++i) sum = math::fma(d[i], p[i], sum);
     for (int i = 0; i < n; ++i) d[i] = p[i] * (d[i] - sum);
   }
-  // d of w / (sum + epsilon) or w / max(sum, epsilon), in place; w before the division, shared experts' behind them.
-  [[gnu::always_inline]] COTERIE_HD static inline void through_normalise(float const* w, float* d, int n) {
-    if constexpr (R.normalise == Normalise::none) return;
-    float sum = 0, along = 0;
+  // What the n weights are divided by, and whether it moves with them.
+  struct Divisor {
+    float by = 1;
+    bool moves = false;
+  };
+  [[gnu::always_inline]] COTERIE_HD static inline Divisor divisor(float const* w, int n) {
+    if constexpr (R.normalise == Normalise::none) return {};
+    float sum = 0;
     for (int i = 0; i < n; ++i) sum += w[i];
-    bool const moves = R.normalise == Normalise::sum_add || sum > R.epsilon || is_nan(sum);
-    float const by = R.normalise == Normalise::sum_add ? sum + R.epsilon : moves ? sum : R.epsilon;
+    if constexpr (R.normalise == Normalise::sum_add) return {sum + R.epsilon, true};
+    return sum > R.epsilon || is_nan(sum) ? Divisor{sum, true} : Divisor{R.epsilon, false};
+  }
+  // d of w / divisor, in place; w before the division, shared experts' behind them.
+  [[gnu::always_inline]] COTERIE_HD static inline void through_normalise(float const* w, Divisor divisor, float* d, int n) {
+    float along = 0;
     for (int i = 0; i < n; ++i) along = math::fma(d[i], w[i], along);
-    along = moves ? along / by : 0.f;
-    for (int i = 0; i < n; ++i) d[i] = (d[i] - along) / by;
+    along = divisor.moves ? along / divisor.by : 0.f;
+    for (int i = 0; i < n; ++i) d[i] = (d[i] - along) / divisor.by;
   }
   // The softmax around each round's choice: exponents of the candidates that have a part, and their sum. z: prepared.
   [[gnu::always_inline]] COTERIE_HD static inline float mixed(float const* z, std::int32_t const* expert, int round, float* p) {
@@ -82,7 +89,7 @@ template <Config C> struct ProgramGradient {
   [[gnu::always_inline]] COTERIE_HD static inline void mixer(float const* z, float* p, Token<C> const& t, std::int32_t const* expert, TokenGradient& g) {
     float w[2], d[2];
     for (int round = 0; round < 2; ++round) w[round] = 1 / mixed(z, expert, round, p);                   // the choice itself is exp(0)
-    through_scales(w, t, expert, g, d);
+    through_scales(w, 1, t, expert, g, d);
     for (int round = 0; round < 2; ++round) {
       float const sum = mixed(z, expert, round, p), own = d[round] / sum;
       for (int e = 0; e < E; ++e) g.logits[e] += own * ((e == expert[round] ? 1.f : 0.f) - p[e] / sum);
@@ -111,8 +118,9 @@ template <Config C> struct ProgramGradient {
     if constexpr (R.post == Post::sigmoid) for (int i = 0; i < n; ++i) p[i] = math::sigmoid(p[i]);
     for (int k = 0; k < W; ++k) w[k] = k < S ? 0.f : s[E + k - S];
     for (int i = 0; i < n; ++i) w[at[i]] = P::deferred && slot[at[i]] < 0 ? 0.f : p[i];
-    through_scales(w, t, expert, g, d);
-    if constexpr (!choice) through_normalise(w, d, W);
+    Divisor const by = divisor(w, W);
+    through_scales(w, by.by, t, expert, g, d);
+    through_normalise(w, by, d, W);
 
     float weight[S];                                                     // of the present ones, in their order
     for (int i = 0; i < n; ++i) weight[i] = P::deferred && slot[at[i]] < 0 ? 0.f : d[at[i]];
@@ -125,15 +133,9 @@ template <Config C> struct ProgramGradient {
     if constexpr (R.score == Score::sqrt_softplus)
       for (int e = 0; e < E; ++e) g.logits[e] = s[e] > 0 ? g.logits[e] * sigmoid_of_root(s[e]) / (2 * s[e]) : 0.f;
   }
-  // d[S + shared]: gradients behind the division; w: before it.
-  [[gnu::always_inline]] COTERIE_HD static inline void through_scales(float const* w, Token<C> const& t, std::int32_t const* expert, TokenGradient& g, float* d) {
+  // d[S + shared]: gradients behind the division by `by`; w: before it.
+  [[gnu::always_inline]] COTERIE_HD static inline void through_scales(float const* w, float by, Token<C> const& t, std::int32_t const* expert, TokenGradient& g, float* d) {
     constexpr int W = S + shared;
-    float by = 1;
-    if constexpr (R.normalise != Normalise::none && !choice) {
-      float sum = 0;
-      for (int k = 0; k < W; ++k) sum += w[k];
-      by = R.normalise == Normalise::sum_add ? sum + R.epsilon : sum > R.epsilon || is_nan(sum) ? sum : R.epsilon;
-    }
     g.router_scale = 0;
     for (int k = 0; k < W; ++k) {
       float const share = w[k] / by;
