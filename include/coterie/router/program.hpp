@@ -105,8 +105,7 @@ template <Config C> struct Program {
     return e != first && (e == i || is_nan(far) || far <= 2 * R.noise_size);
   }
   // Phi-3.5-MoE at evaluation: two rounds of argmax, each weighed by a softmax over the logits near the maximum.
-  [[gnu::always_inline]] COTERIE_HD static inline void sparse_mixer(float const* z, std::int32_t* expert, float* weight) {
-    float p[E];
+  [[gnu::always_inline]] COTERIE_HD static inline void sparse_mixer(float const* z, float* p, std::int32_t* expert, float* weight) {
     int first = -1;
     for (int round = 0; round < 2; ++round) {
       std::uint64_t best = 0;
@@ -117,6 +116,9 @@ template <Config C> struct Program {
         }
       int const i = index_of(best);
       int kept = 0, at = 0;
+#if defined(__CUDA_ARCH__)
+#pragma unroll 1                                 // unrolled, the divisions of `mixes` take more registers than there are
+#endif
       for (int e = 0; e < E; ++e) {
         if (e == i) at = kept;
         if (mixes(z, e, i, first)) p[kept++] = z[e];
@@ -147,7 +149,7 @@ template <Config C> struct Program {
   [[gnu::always_inline]] COTERIE_HD static inline void choose(float* z, float* c, std::uint64_t* heap, Token<C> const& t, std::int32_t* expert,
                                                               float* weight, float* shared_weight) {
     if constexpr (R.select == Select::sparse_mixer) {
-      sparse_mixer(z, expert, weight);
+      sparse_mixer(z, c, expert, weight);
     } else {
       bool const perturbed = R.noise == Noise::gumbel && t.seed != 0;
       if (perturbed)
