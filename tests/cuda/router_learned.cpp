@@ -78,6 +78,8 @@ constexpr Config separate = reads(24, 3, 24, DType::fp16, {.input = RouterInput:
 constexpr Config everything = reads(64, 3, 40, DType::fp16, {.input = RouterInput::separate, .precision = Precision::fp32, .weights = DType::fp32, .bias = 1, .soft_cap = 3, .select_bias = 1,
                                                              .select = Select::group_top_k, .groups = 4, .groups_kept = 3, .group_score = GroupScore::max, .group_fill = Fill::zero,
                                                              .normalise = Normalise::sum_clamp, .epsilon = 1e-20f, .place = Place::input, .round_weight = 1, .noise = Noise::softplus, .noise_size = 0.01f});
+// More inputs than a warp of a split product takes, and a last warp with fewer than the others.
+constexpr Config tall = reads(16, 4, 1168, DType::bf16, {.bias = 1}), tall_fp32 = reads(5, 2, 1168, DType::fp32, {.weights = DType::fp32});
 template <Config C> void any_scratch(On<C>) {
   RouterCase<C> const k({.tokens = 65, .seed = 3, .whole = 1});
   Routed const want = by_host(k);
@@ -204,6 +206,7 @@ TEST_SUITE("cuda router") {
     exact(On<wide>{});
     exact(On<fp32>{});
     exact(On<separate>{});
+    exact(On<tall_fp32>{});
     exact(On<reads(8, 2, 33, DType::bf16, {.precision = Precision::model, .weights = DType::fp32, .bias = 1})>{});
   }
   TEST_CASE("learned noise, jitter: of the caller's seed, and none without") {
@@ -220,6 +223,8 @@ TEST_SUITE("cuda router") {
     near_sizes(On<invariant(wide)>{});
     near_sizes(On<fp32>{});
     near_sizes(On<separate>{});
+    for (std::int64_t tokens : {1, 17}) near(On<tall>{}, tokens);
+    near(On<tall_fp32>{}, 9);
     near_sizes(On<noisy>{}, 5);
     near_sizes(On<jittery>{}, 5);
     near_sizes(On<jittery>{});
@@ -228,11 +233,16 @@ TEST_SUITE("cuda router") {
     if (!simt::checked()) return;
     Same<everything> const gaussian({.tokens = 64, .seed = 3, .whole = 1, .logits = 0, .arch = Arch::plain});
     Same<reads(5, 2, 1, DType::fp32, {.precision = Precision::fp32, .weights = DType::fp32, .noise = Noise::jitter, .noise_size = 0.125f})> const jitter({.tokens = 64, .seed = 3, .whole = 1});
-    auto const both = [&] {
-      std::string const first = gaussian(), second = jitter();
-      return first + second;
+    Same<tall> const split({.tokens = 17, .whole = 1, .logits = 0});
+    auto const all = [&] {
+      std::string const first = gaussian(), second = jitter(), third = split();
+      return first + second + third;
     };
-    for (std::string const& name : simt::unnoticed(18, both)) CHECK_MESSAGE(false, name << " can be left out, and nobody notices");
+    for (std::string const& name : simt::unnoticed(18, all)) CHECK_MESSAGE(false, name << " can be left out, and nobody notices");
+  }
+  TEST_CASE("memory accesses of a split product: whole sectors") {
+    if (!simt::checked()) return;
+    for (std::string const& line : simt::wasteful_lines(Same<tall>({.tokens = 16, .whole = 1}))) CHECK_MESSAGE(line.find("split_product.cuh") == std::string::npos, line);
   }
   TEST_CASE("a failing call of the runtime throws and leaves nothing behind") {
     CHECK(simt::survives_failing_calls(Same<everything>({.tokens = 7, .seed = 3, .whole = 1})) == "");

@@ -96,6 +96,14 @@ template <int Rows, class A, class B> COTERIE_DEVICE void stream_sums(A const* c
     }
 }
 
+// The same for `rows` rows, 1 to stream_rows.
+template <class A, class B> COTERIE_DEVICE void stream_sums(int rows, A const* const (&a)[stream_rows], B const* const (&b)[2], std::int64_t inputs, float (&mine)[2]) {
+  if (rows == 1) stream_sums<1>(a, b, inputs, mine);
+  else if (rows == 2) stream_sums<2>(a, b, inputs, mine);
+  else if (rows <= 4) stream_sums<4>(a, b, inputs, mine);
+  else stream_sums<stream_rows>(a, b, inputs, mine);
+}
+
 template <class P> __global__ void __launch_bounds__(stream_threads, stream_resident<P>) stream_product_kernel(P const p) {
   constexpr bool paired = P::Epilogue::paired;
   int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
@@ -120,10 +128,7 @@ template <class P> __global__ void __launch_bounds__(stream_threads, stream_resi
     for (int n = 0; n < 2; ++n) b[n] = p.b + tile.group * p.b_group + (output[n] < p.b_rows ? output[n] : 0) * p.b_pitch;
     int const rows = tile.end - tile.first < stream_rows ? static_cast<int>(tile.end - tile.first) : stream_rows;
     float mine[2] = {};                          // lane m: the sums of row m
-    if (rows == 1) stream_sums<1>(a, b, p.inputs, mine);
-    else if (rows == 2) stream_sums<2>(a, b, p.inputs, mine);
-    else if (rows <= 4) stream_sums<4>(a, b, p.inputs, mine);
-    else stream_sums<stream_rows>(a, b, p.inputs, mine);
+    stream_sums(rows, a, b, p.inputs, mine);
     for (int n = 0; n < 2; ++n)
       if (output[n] >= p.b_rows) mine[n] = 0;
     if (lane >= rows) continue;

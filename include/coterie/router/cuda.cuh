@@ -2,6 +2,7 @@
 #pragma once
 #include "../arguments.hpp"
 #include "../device/multiply.cuh"
+#include "../device/split_product.cuh"
 #include "../dispatch/capacity.hpp"
 #include "kernels.cuh"
 
@@ -18,7 +19,8 @@ struct Router<C, Cuda> {
   static constexpr bool has_logits = C.router.input != RouterInput::token_ids && C.router.input != RouterInput::given;
   static constexpr bool jittered = C.router.noise == Noise::jitter;
 
-  static constexpr bool few(std::int64_t tokens) { return tokens <= device::stream_router_tokens && !C.batch_invariant; }
+  // The inputs are split over warps: another order of adding.
+  static constexpr bool few(std::int64_t tokens) { return tokens <= 64 && !C.batch_invariant; }
 
   std::size_t workspace_bytes(Cuda const&, std::int64_t tokens) const {
     Arena arena;
@@ -32,31 +34,12 @@ struct Router<C, Cuda> {
     Arguments arguments{"Router", at};
     router_arguments<config>(arguments, in, to, has_logits);
     if (n == 0) return;
-    [[maybe_unused]] Arch const path = on.path(at);
     if constexpr (C.router.input == RouterInput::given) {
+      (void)on.path(at);
       arguments.resident(on, nullptr);
       launch(device::given_kernel<slots(C)>, device::strided(on, n * slots(C)), on.stream, at, in.routing.expert, in.routing.weight, to.expert, to.weight);
     } else {
-      arguments.scratch("scratch", scratch, workspace_bytes(on, n));
-      if constexpr (learned || C.router.bias || C.router.select_bias || C.router.expert_scale || C.router.select == Select::table) arguments.packed(packed.data);
-      if constexpr (C.router.select == Select::table) {
-        bool const replay = in.routing.expert.data != nullptr;
-        require(replay || in.token_ids != nullptr, "Router: Select::table needs Inputs::token_ids, or Inputs::routing to replay", 0, 1, at);
-        if (replay) require(in.routing.expert.rows == n, "Router: Inputs::routing must have as many rows as x", in.routing.expert.rows, n, at);
-      }
-      arguments.resident(on, packed.data);
-      if constexpr (C.router.input == RouterInput::logits)
-        require(in.logits.data && in.logits.rows == n, "Router: RouterInput::logits needs Inputs::logits with as many rows as x", in.logits.rows, n, at);
-      if constexpr (C.router.input == RouterInput::separate)
-        require(in.router_x.data && in.router_x.rows == n, "Router: RouterInput::separate needs Inputs::router_x with as many rows as x", in.router_x.rows, n, at);
-      Arena arena{scratch};
-      Pieces const p = carve(arena, n);
-      logits(on, path, in, packed, to, p, at);
-      device::Reader<config> const weights{packed.data};
-      auto const& l = weights.layout;
-      device::RouteWork<config> const work{.in = in, .to = to, .header = packed.data ? packed.data + l.header : nullptr, .select_bias = weights.floats(l.select_bias),
-                                           .expert_scale = weights.floats(l.expert_scale), .table = weights.template at<std::int32_t>(l.table), .z = p.z, .noise = p.noise,
-                                           .c = p.c, .heap = p.heap, .ids = p.ids};
+      device::RouteWork<config> const work = prepare(on, in, packed, to, scratch, arguments, at);
       if constexpr (by_warp) {
         launch(device::route_warp_kernel<Router>, {.grid = dim3(device::grid_of(device::ceil_div(n, 4), "Router: too many tokens", at)), .block = dim3(128), .programmatic = on.device.programmatic}, on.stream, at, work);
       } else {
@@ -72,9 +55,38 @@ struct Router<C, Cuda> {
     }
   }
 
+  // Asks for what the routing program reads, and launches the logits; a kernel that runs the program needs no more than what is returned.
+  device::RouteWork<config> prepare(Cuda const& on, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& to,
+                                    std::span<std::byte> scratch, Arguments& arguments, Where at) const {
+    std::int64_t const n = in.x.rows;
+    [[maybe_unused]] Arch const path = on.path(at);
+    arguments.scratch("scratch", scratch, workspace_bytes(on, n));
+    if constexpr (learned || C.router.bias || C.router.select_bias || C.router.expert_scale || C.router.select == Select::table) arguments.packed(packed.data);
+    if constexpr (C.router.select == Select::table) {
+      bool const replay = in.routing.expert.data != nullptr;
+      require(replay || in.token_ids != nullptr, "Router: Select::table needs Inputs::token_ids, or Inputs::routing to replay", 0, 1, at);
+      if (replay) require(in.routing.expert.rows == n, "Router: Inputs::routing must have as many rows as x", in.routing.expert.rows, n, at);
+    }
+    arguments.resident(on, packed.data);
+    if constexpr (C.router.input == RouterInput::logits)
+      require(in.logits.data && in.logits.rows == n, "Router: RouterInput::logits needs Inputs::logits with as many rows as x", in.logits.rows, n, at);
+    if constexpr (C.router.input == RouterInput::separate)
+      require(in.router_x.data && in.router_x.rows == n, "Router: RouterInput::separate needs Inputs::router_x with as many rows as x", in.router_x.rows, n, at);
+    Arena arena{scratch};
+    Pieces const p = carve(arena, n);
+    logits(on, path, in, packed, to, p, at);
+    device::Reader<config> const weights{packed.data};
+    auto const& l = weights.layout;
+    return {.in = in, .to = to, .header = packed.data ? packed.data + l.header : nullptr, .select_bias = weights.floats(l.select_bias),
+            .expert_scale = weights.floats(l.expert_scale), .table = weights.template at<std::int32_t>(l.table), .z = p.z, .noise = p.noise,
+            .c = p.c, .heap = p.heap, .ids = p.ids};
+  }
+
   std::string explain(Cuda const& on, std::int64_t tokens) const {
     if constexpr (C.router.input == RouterInput::given) return "the caller's own Routing";
-    return (learned ? "logits: " + device::explain_product<T, typename Layout::RouterT>(H % 8 == 0 ? on.path() : Arch::plain, tokens, 1, few(tokens)) + ", fp32 sums" : std::string(C.router.input == RouterInput::logits ? "the caller's logits" : "no logits")) +
+    Arch const path = H % 8 == 0 ? on.path() : Arch::plain;
+    std::string const product = few(tokens) && path != Arch::plain ? "inputs split over " + std::to_string(device::split_warps) + " warps" : device::explain_product<T, typename Layout::RouterT>(path, tokens, 1, false);
+    return (learned ? "logits: " + product + ", fp32 sums" : std::string(C.router.input == RouterInput::logits ? "the caller's logits" : "no logits")) +
            (by_warp ? "; a warp per token" : "; a thread per token") + ": top " + std::to_string(C.top_k) + " of " + std::to_string(candidates(C)) + " for " + std::to_string(tokens) +
            " tokens" + on.remark();
   }
@@ -115,9 +127,11 @@ struct Router<C, Cuda> {
       auto const multiply = [&](auto const* a, std::int64_t stride, std::size_t panels, float const* add, float* z) {
         using A = std::remove_cv_t<std::remove_pointer_t<decltype(a)>>;
         bool const wide = H % 8 == 0 && device::wide_rows(a, stride);
-        device::multiply(on, wide ? path : Arch::plain, device::Product<A, typename Layout::RouterT, Store>{.a = a, .a_stride = stride, .map = nullptr, .b = weights.template at<typename Layout::RouterT>(panels), .b_group = 0,
+        device::Product<A, typename Layout::RouterT, Store> const product{.a = a, .a_stride = stride, .map = nullptr, .b = weights.template at<typename Layout::RouterT>(panels), .b_group = 0,
                               .b_rows = Layout::router.rows(), .b_pitch = Layout::router.pitch(), .inputs = H, .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = n},
-                              .epilogue = {.to = z, .stride = N, .columns = N, .bias = add}}, few(n), at);
+                              .epilogue = {.to = z, .stride = N, .columns = N, .bias = add}};
+        if (wide && path != Arch::plain && few(n)) device::split_product(on, product, at);
+        else device::multiply(on, wide ? path : Arch::plain, product, false, at);
       };
       bool const noisy = in.seed != 0;
       if (jittered && noisy) {
