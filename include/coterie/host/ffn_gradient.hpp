@@ -1,0 +1,73 @@
+// What the backward pass of an ffn is given and gives, its sizes and its scratch.
+#pragma once
+#include "ffn.hpp"
+
+namespace coterie { inline namespace v0 { namespace host {
+
+// Where the gradient of a matrix is added: element (o, i) at data[o * out_stride + i * in_stride]; null: not wanted.
+struct GradientMatrix {
+  float* data = nullptr;
+  std::int64_t out_stride = 0, in_stride = 1;
+};
+template <int Out, int In> GradientMatrix gradient_of(Matrix<DType::fp32, Out, In, true> const& m) { return {m.data, m.out_stride, m.in_stride}; }
+
+struct FfnGradient {
+  GradientMatrix gate{}, up{}, down{};
+  float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
+};
+
+// What the rows of all groups are given and get.
+template <class V> struct FfnBackwardRows {
+  V const* x;
+  std::int64_t x_stride;
+  V const* dy;                                   // of the sum that a row's output goes into
+  std::int64_t dy_stride;
+  std::int32_t const* map;                       // row -> row of x and of dy; null: the same
+  float const *in_weight, *out_weight;           // [R] that a row's x, and its output, are multiplied by; null: 1
+  V const* pre;                                  // [R, panels of up x 32], as FfnRows keeps it
+  V* dx;                                         // [R,width]
+  std::int64_t dx_stride;
+  float *din_weight, *dout_weight;               // [R]; null: not wanted
+  float const* gamma = nullptr;                  // [R][.] weights of blocks of hidden columns (router-weighed shared experts)
+  std::int64_t gamma_stride = 0, gamma_columns = 1;
+  float* dgamma = nullptr;                       // [R][.], with gamma's stride
+};
+
+// An ffn's two matrices.
+struct FfnShapes {
+  PanelShape up, down;
+  int gamma = 0;                                 // flag: hidden columns are weighed
+  static constexpr std::int64_t wide = panel_outputs;
+  constexpr std::int64_t width() const { return down.outputs; }
+  constexpr std::int64_t ffn() const { return up.outputs; }
+  constexpr std::int64_t padded_width() const { return up.padded_inputs(); }
+  constexpr std::int64_t blocks() const { return down.padded_inputs() / wide; }
+  constexpr std::int64_t width_blocks() const { return padded_width() / wide; }
+  constexpr std::int64_t columns() const { return up.panels() * wide; }            // of a row of pre-activations
+  constexpr std::int64_t turned() const { return (padded_width() > columns() ? padded_width() : columns()) * wide; }
+};
+
+template <class V, class T> struct FfnBackwardPieces {
+  float *dy_rows, *dy_columns;                   // [R,padded width]; of each group [width][rows padded]
+  float *d_pre, *d_pre_columns;                  // [R,columns]; of each group [columns][rows padded]
+  V *hidden, *inputs;                            // of each group panels over its rows: [blocks][rows padded][32], [padded width / 32][rows padded][32]
+  float *in_dots, *out_dots, *products;          // [R, width blocks], [R, blocks], [R, blocks x 32]: parts of the weights' gradients
+  T* turned;                                     // of each thread: a panel of turned weights
+  std::int64_t* first;                           // [groups] padded rows before a group's
+
+  // For up to `rows` rows in up to `groups` groups.
+  static FfnBackwardPieces carve(Arena& arena, Pool const& pool, FfnShapes const& s, std::int64_t rows, std::int64_t groups) {
+    std::int64_t const padded = rows + (tile_inputs - 1) * (rows < groups ? rows : groups);
+    FfnBackwardPieces p{};
+    p.dy_rows = arena.take<float>(rows * s.padded_width()), p.dy_columns = arena.take<float>(padded * s.width());
+    p.d_pre = arena.take<float>(rows * s.columns()), p.d_pre_columns = arena.take<float>(padded * s.columns());
+    p.hidden = arena.take<V>(padded * s.blocks() * s.wide), p.inputs = arena.take<V>(padded * s.padded_width());
+    p.in_dots = arena.take<float>(rows * s.width_blocks()), p.out_dots = arena.take<float>(rows * s.blocks());
+    if (s.gamma) p.products = arena.take<float>(rows * s.blocks() * s.wide);
+    p.turned = arena.take<T>(s.turned() * pool.size());
+    p.first = arena.take<std::int64_t>(groups);
+    return p;
+  }
+};
+
+}}}
