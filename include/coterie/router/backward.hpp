@@ -1,8 +1,8 @@
 // The router backwards on the host: from the gradients of its weights, and of its logits by auxiliary losses, to those of what it reads
 // and of its parameters.
 #pragma once
+#include "../host/dense_backward.hpp"
 #include "../host/tile_engine.hpp"
-#include "../host/transpose.hpp"
 #include "gradient.hpp"
 #include "host.hpp"
 
@@ -56,7 +56,7 @@ struct RouterBackward<C, Host> {
   using Forward = Router<config, Host>;
   using Layout = host::PackedLayout<config>;
   using V = element_t<C.dtype>;
-  static constexpr int E = C.experts, N = logit_columns(C), H = C.hidden, S = slots(C), wide = host::panel_outputs;
+  static constexpr int E = C.experts, N = logit_columns(C), H = C.hidden, S = slots(C);
   static constexpr bool learned = C.router.input == RouterInput::hidden || C.router.input == RouterInput::separate;
   static constexpr bool noisy = C.router.noise == Noise::softplus;
   static_assert(Forward::has_logits, "coterie::RouterBackward: a router without logits has no gradients");
@@ -117,9 +117,12 @@ struct RouterBackward<C, Host> {
     }
     if constexpr (learned) {
       host::VectorEngine const engine{host::vector_path(path)};
-      product(on, engine, weights.layout.router_panels, weights, p, p.dz, n, to.router, dx, false);
+      auto const product = [&](std::size_t panels, float const* dz, float* matrix, bool add) {
+        Dense::run(*on.pool, engine, weights.template at<typename Layout::RouterT>(panels), Layout::router, dz, n, p.dense, {matrix, H, 1}, dx, add);
+      };
+      product(weights.layout.router_panels, p.dz, to.router, false);
       if constexpr (noisy)
-        if (in.seed) product(on, engine, weights.layout.noise_panels, weights, p, p.dnoise, n, to.noise, dx, true);
+        if (in.seed) product(weights.layout.noise_panels, p.dnoise, to.noise, true);
       if constexpr (C.router.noise == Noise::jitter)
         if (in.seed && dx)
           for (std::int64_t t = 0; t < n; ++t)
@@ -129,45 +132,40 @@ struct RouterBackward<C, Host> {
 
  private:
   using Rounded = std::conditional_t<C.router.precision != Precision::fp32 && bits(C.router.weights) <= bits(C.dtype), V, float>;
-  static constexpr std::int64_t padded = Layout::router.padded_inputs(), columns = Layout::router.panels() * wide;
+  using Dense = host::DenseBackward<typename Layout::RouterT>;
+  static constexpr std::int64_t padded = Layout::router.padded_inputs();
   struct Pieces {
     float *x, *logits, *noise, *dz, *dnoise;     // [T,padded H], [T,N]...
-    float *rows, *across;                        // dz as [T,columns], and [N][T padded]
-    float* panel;                                // x as panels: [padded H / 32][T padded][32]
     float *dscale, *drouter;                     // [T,S], [T]
     std::int32_t* ids;                           // [T,K]
-    typename Layout::RouterT* turned;            // of each thread
+    typename Dense::Pieces dense;
   };
   static Pieces carve(Arena& arena, Host const& on, std::int64_t tokens) {
-    std::int64_t const long_tokens = host::round_up(tokens, host::tile_inputs);
     Pieces p{};
     p.logits = arena.take<float>(tokens * N), p.dz = arena.take<float>(tokens * N);
     if constexpr (noisy) p.noise = arena.take<float>(tokens * N), p.dnoise = arena.take<float>(tokens * N);
     if constexpr (learned) {
-      p.x = arena.take<float>(tokens * padded), p.panel = arena.take<float>(long_tokens * padded);
-      p.rows = arena.take<float>(tokens * columns), p.across = arena.take<float>(N * long_tokens);
-      p.turned = arena.take<typename Layout::RouterT>(columns * wide * on.pool->size());
+      p.x = arena.take<float>(tokens * padded);
+      p.dense = Dense::carve(arena, *on.pool, Layout::router, tokens);
     }
     if constexpr (C.router.expert_scale != 0) p.dscale = arena.take<float>(tokens * S);
     p.drouter = arena.take<float>(tokens);
     if constexpr (C.router.select == Select::table) p.ids = arena.take<std::int32_t>(tokens * C.top_k);
     return p;
   }
-  // What the router saw: rows, and panels over the tokens.
+  // What the router saw.
   static void read(Host const& on, Inputs<config> const& in, Pieces const& p) {
     auto const from = C.router.input == RouterInput::separate ? in.router_x : in.x;
-    std::int64_t const n = in.x.rows, long_tokens = host::round_up(n, host::tile_inputs);
-    host::for_chunks(*on.pool, long_tokens, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
+    std::int64_t const n = in.x.rows;
+    host::for_chunks(*on.pool, n, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t t = first; t < last; ++t) {
         float* const x = p.x + t * padded;
-        if (t < n) {
-          host::widen_row(from[t], H, padded, x);
-          if (C.router.noise == Noise::jitter && in.seed)
-            for (int h = 0; h < H; ++h) x[h] = random::jittered(x[h], C.router.noise_size, in.seed, t, h);
-        }
-        for (std::int64_t h = 0; h < padded; ++h) p.panel[h / wide * long_tokens * wide + host::panel_offset<float>(static_cast<int>(h % wide), t)] = t < n ? x[h] : 0.f;
+        host::widen_row(from[t], H, padded, x);
+        if (C.router.noise == Noise::jitter && in.seed)
+          for (int h = 0; h < H; ++h) x[h] = random::jittered(x[h], C.router.noise_size, in.seed, t, h);
       }
     });
+    Dense::set_inputs(*on.pool, Layout::router, n, p.dense, [&](std::int64_t t, std::int64_t h) { return p.x[t * padded + h]; });
   }
   // The learned factors and the bias, token after token.
   static void factors(Routing<config> const& routing, Pieces const& p, std::int64_t n, Gradients<config> const& to) {
@@ -181,37 +179,6 @@ struct RouterBackward<C, Host> {
             if (std::int32_t const e = routing.expert[t][s]; e >= 0 && e < E) to.expert_scale[e] += p.dscale[t * S + s];
       if (to.router_scale) *to.router_scale += p.drouter[t];
     }
-  }
-  // dx (+)= dz W and, where it is wanted, dW += dz^T x.
-  static void product(Host const& on, host::VectorEngine const& engine, std::size_t panels, host::Reader<config> const& weights, Pieces const& p, float const* dz, std::int64_t n,
-                      float* to, float* dx, bool add) {
-    std::int64_t const long_tokens = host::round_up(n, host::tile_inputs);
-    for (std::int64_t t = 0; t < n; ++t)
-      for (std::int64_t e = 0; e < columns; ++e) p.rows[t * columns + e] = e < N ? dz[t * N + e] : 0.f;
-    for (int e = 0; e < N; ++e)
-      for (std::int64_t t = 0; t < long_tokens; ++t) p.across[e * long_tokens + t] = t < n ? dz[t * N + e] : 0.f;
-    auto const* const packed = weights.template at<typename Layout::RouterT>(panels);
-    on.pool->run(padded / wide, [&](std::int64_t b, int who) {
-      std::int64_t const h0 = b * wide, real = H - h0 < wide ? H - h0 : wide;
-      auto const each = [](auto const& put) {
-        return [put](std::int64_t r0, int height, std::int64_t, std::int64_t, float const* sums, std::int64_t stride) {
-          for (int m = 0; m < height; ++m) put(r0 + m, sums + m * stride);
-        };
-      };
-      if (dx) {
-        auto* const turned = p.turned + who * columns * wide;
-        host::transpose_panel(packed, Layout::router, b, turned);
-        engine.multiply(static_cast<typename Layout::RouterT const*>(turned), host::PanelShape{.outputs = wide, .inputs = columns}, n, 0, 1, [&](std::int64_t t) { return p.rows + t * columns; },
-                        each([&](std::int64_t t, float const* sums) {
-                          for (std::int64_t j = 0; j < real; ++j) dx[t * H + h0 + j] = add ? dx[t * H + h0 + j] + sums[j] : sums[j];
-                        }));
-      }
-      if (to)
-        engine.multiply(static_cast<float const*>(p.panel + b * long_tokens * wide), host::PanelShape{.outputs = wide, .inputs = long_tokens}, N, 0, 1, [&](std::int64_t e) { return p.across + e * long_tokens; },
-                        each([&](std::int64_t e, float const* sums) {
-                          for (std::int64_t j = 0; j < real; ++j) to[e * H + h0 + j] += sums[j];
-                        }));
-    });
   }
 };
 
