@@ -52,6 +52,22 @@ struct Gradients {
   std::array<Matrix<DType::fp32, F, W, true>, E> gate{}, up{};         // [E][F,W]
   std::array<Matrix<DType::fp32, W, F, true>, E> down{};               // [E][W,F]
   std::array<float*, biased> gate_bias{}, up_bias{}, down_bias{};      // [E][F], [E][F], [E][W]
+  struct Shared {
+    static constexpr int S = C.shared.ffn;
+    Matrix<DType::fp32, S, C.hidden, true> gate{}, up{};               // [S,H]
+    Matrix<DType::fp32, C.hidden, S, true> down{};                     // [H,S]
+    float* mix = nullptr;                                              // [1,H] sigmoid_gate, [2,H] coefficients
+    float* mix_bias = nullptr;                                         // [1], [2]
+  } shared{};
+  struct Latent {
+    Matrix<DType::fp32, W, H, true> down{};                            // [W,H]
+    Matrix<DType::fp32, H, W, true> up{};                              // [H,W]
+    float* norm = nullptr;                                             // [W]  LatentNorm::rms
+  } latent{};
+  // Of what the caller gave beside x.
+  float* router_x = nullptr;                                           // [T,H]  RouterInput::separate
+  float* logits = nullptr;                                             // [T,N]  RouterInput::logits
+  float* routing_weight = nullptr;                                     // [T,S]  RouterInput::given
 };
 
 }}

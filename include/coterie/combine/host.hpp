@@ -82,6 +82,7 @@ template <Config C> struct Work {
   float const *mix_vectors, *mix_bias, *norm;
   float norm_epsilon;
   float* latent;                                           // [T,padded W]
+  float* sums = nullptr;                                   // [T,W] the latent sums before their norm, to be kept
 };
 
 // Tokens [first, last) to y, or with latent experts to the normalised sums at width W.
@@ -96,6 +97,8 @@ template <Config C> [[gnu::always_inline]] inline void tokens(Work<C> const& w, 
       constexpr std::int64_t W = width(C), padded = host::round_up(W, host::tile_inputs);
       float* const z = w.latent + t * padded;
       sum(0, W, z);
+      if (w.sums)
+        for (std::int64_t j = 0; j < W; ++j) w.sums[t * W + j] = z[j];
       if constexpr (C.expert.latent_norm == LatentNorm::rms) {
         double square = 0;
         for (std::int64_t j = 0; j < W; ++j) square += double{z[j]} * double{z[j]};
@@ -146,6 +149,17 @@ struct Combine<C, Host> {
 
   void operator()(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Batch<config> const& batch,
                   Rows<V const, width(C)> out, Rows<V const, C.hidden> shared, Rows<V, C.hidden> y, std::span<std::byte> scratch, Where at = Where::here()) const {
+    launch(on, in, packed, routing, batch, out, shared, y, nullptr, scratch, at);
+  }
+  // The same, and sums[T,W]: latent sums before their norm, which a backward pass wants.
+  void keeping(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Batch<config> const& batch,
+               Rows<V const, width(C)> out, Rows<V const, C.hidden> shared, Rows<V, C.hidden> y, float* sums, std::span<std::byte> scratch, Where at = Where::here()) const {
+    launch(on, in, packed, routing, batch, out, shared, y, sums, scratch, at);
+  }
+
+ private:
+  void launch(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Batch<config> const& batch,
+              Rows<V const, width(C)> out, Rows<V const, C.hidden> shared, Rows<V, C.hidden> y, float* sums, std::span<std::byte> scratch, Where at) const {
     std::int64_t const n = in.x.rows;
     Arguments arguments{"Combine", at};
     arguments.tokens<config>(n);
@@ -159,7 +173,7 @@ struct Combine<C, Host> {
     Isa const path = on.path(at);
     host::Reader<config> const weights{packed};
     auto const& l = weights.layout;
-    combine::Work<config> work{&in, &routing, &batch, out, shared, y, nullptr, nullptr, nullptr, 0, nullptr};
+    combine::Work<config> work{&in, &routing, &batch, out, shared, y, nullptr, nullptr, nullptr, 0, nullptr, sums};
     if constexpr (combine_reads_weights(C)) {
       work.mix_vectors = weights.floats(l.shared_mix), work.mix_bias = weights.floats(l.shared_mix_bias);
       work.norm = weights.floats(l.latent_norm), work.norm_epsilon = weights.header().latent_epsilon;

@@ -30,32 +30,17 @@ struct Shared<C, Host> {
   // x[T,H] -> shared[T,H], before it is mixed with the routed sum (combine does that).
   void operator()(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing,
                   Rows<V, C.hidden> shared, std::span<std::byte> scratch, Where at = Where::here()) const {
-    if constexpr (C.shared.ffn > 0) {
-      std::int64_t const tokens = in.x.rows;
-      Arguments arguments{"Shared", at};
-      arguments.tokens<config>(tokens);
-      require(shared.rows == tokens, "Shared: the output must have as many rows as x", shared.rows, tokens, at);
-      if (tokens == 0) return;
-      shared_arguments<config>(arguments, in, packed.data, routing, shared);
-      arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
-      Isa const path = on.path(at);
-      Arena arena{scratch};
-      Pieces const p = carve(arena, tokens);
-#if defined(__x86_64__)
-      if constexpr (tiled) {
-        if (path == Isa::amx) return run(on, host::TileEngine<host::AmxTiles>{path}, in, packed, routing, shared, p);
-        if (path == Isa::avx512_bf16) return run(on, host::DotEngine{path}, in, packed, routing, shared, p);
-      }
-#endif
-      run(on, host::VectorEngine{path}, in, packed, routing, shared, p);
-    } else {
-      (void)on, (void)in, (void)packed, (void)routing, (void)shared, (void)scratch, (void)at;
-    }
+    launch(on, in, packed, routing, shared, nullptr, scratch, at);
+  }
+  // The same, and pre[T, panels of up x 32]: gate and up before the activation, which a backward pass wants.
+  void keeping(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Rows<V, C.hidden> shared, V* pre, std::span<std::byte> scratch, Where at = Where::here()) const {
+    launch(on, in, packed, routing, shared, pre, scratch, at);
   }
 
   struct Pieces {
     float* a;                                    // [T,padded H]
     float* h;                                    // [T,padded shared ffn]
+    V* pre = nullptr;                            // [T, panels of up x 32], the caller's
   };
   // On an engine of the caller's choice; p is carved from scratch.
   template <class Engine>
@@ -75,7 +60,7 @@ struct Shared<C, Host> {
     host::FfnGroups<T> const groups{.count = 1, .hit = &one_group, .begin = bounds, .first = 0, .weights = packed.data + l.shared_gate_up_panels,
                                     .stride = 0, .down = l.shared_down_panels - l.shared_gate_up_panels, .gate_bias = nullptr, .up_bias = nullptr,
                                     .down_bias = nullptr, .ffn = C.shared.ffn, .width = H};
-    host::FfnRows<Operand, V> rows{.a = a, .map = nullptr, .h = reinterpret_cast<Operand*>(p.h), .out = shared.data, .out_stride = shared.stride};
+    host::FfnRows<Operand, V> rows{.a = a, .map = nullptr, .h = reinterpret_cast<Operand*>(p.h), .out = shared.data, .out_stride = shared.stride, .pre = p.pre};
     if constexpr (shared_rows(C) > 0)            // each shared expert's columns times its weight, before down (Inkling)
       rows.gamma = routing.shared.data, rows.gamma_stride = routing.shared.stride, rows.gamma_columns = C.shared.ffn / C.shared.count;
     host::ffn<V, T>(*on.pool, engine, host::activation_for<expert, V>(engine.path), Layout::has_gate, Layout::shared_gate_up, Layout::shared_down, groups, rows);
@@ -92,6 +77,32 @@ struct Shared<C, Host> {
     p.a = arena.take<float>(tokens * Layout::shared_gate_up.padded_inputs());
     p.h = arena.take<float>(tokens * Layout::shared_down.padded_inputs());
     return p;
+  }
+
+ private:
+  void launch(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Rows<V, C.hidden> shared, V* pre, std::span<std::byte> scratch, Where at) const {
+    if constexpr (C.shared.ffn > 0) {
+      std::int64_t const tokens = in.x.rows;
+      Arguments arguments{"Shared", at};
+      arguments.tokens<config>(tokens);
+      require(shared.rows == tokens, "Shared: the output must have as many rows as x", shared.rows, tokens, at);
+      if (tokens == 0) return;
+      shared_arguments<config>(arguments, in, packed.data, routing, shared);
+      arguments.scratch("scratch", scratch, workspace_bytes(on, tokens));
+      Isa const path = on.path(at);
+      Arena arena{scratch};
+      Pieces p = carve(arena, tokens);
+      p.pre = pre;
+#if defined(__x86_64__)
+      if constexpr (tiled) {
+        if (path == Isa::amx) return run(on, host::TileEngine<host::AmxTiles>{path}, in, packed, routing, shared, p);
+        if (path == Isa::avx512_bf16) return run(on, host::DotEngine{path}, in, packed, routing, shared, p);
+      }
+#endif
+      run(on, host::VectorEngine{path}, in, packed, routing, shared, p);
+    } else {
+      (void)on, (void)in, (void)packed, (void)routing, (void)shared, (void)pre, (void)scratch, (void)at;
+    }
   }
 };
 

@@ -1,5 +1,7 @@
 // What the backward pass of an ffn is given and gives, its sizes and its scratch.
 #pragma once
+#include "../weights.hpp"
+#include "../workspace.hpp"
 #include "ffn.hpp"
 
 namespace coterie { inline namespace v0 { namespace host {

@@ -1,0 +1,239 @@
+// A layer's forward pass that keeps what a backward pass needs, and that backward pass. (Host.)
+//
+//   Training<C, Host> training{packed.view()};
+//   training.forward(on, in, y, cache, workspace);                      // cache: cache_bytes(on, tokens) bytes, of any alignment
+//   training.backward(on, in, cache, dy, dx, gradients, workspace);     // the same in, packed weights and cache
+//
+// Kept beside x: the pre-activations of routed and shared experts, the routing nouns, the logits, and latent sums; nothing of size T*K*H.
+#pragma once
+#include "combine/backward.hpp"
+#include "coterie.hpp"
+#include "experts/backward.hpp"
+#include "experts/shared_backward.hpp"
+#include "router/backward.hpp"
+
+namespace coterie { inline namespace v0 {
+
+template <Config C, class B> class Training;
+
+template <Config C>
+class Training<C, Host> {
+ public:
+  static constexpr Config config = C;
+  using V = element_t<C.dtype>;
+  static constexpr int E = C.experts, H = C.hidden, S = slots(C), W = width(C), N = logit_columns(C), count = shared_rows(C);
+
+  explicit Training(PackedView<config, Host> weights) : weights_(weights) {}
+
+  // Bytes that forward() leaves for backward(), exact.
+  std::size_t cache_bytes(Host const& on, std::int64_t tokens) const {
+    (void)on;
+    if (tokens == 0) return 0;
+    Arena arena;
+    cached(arena, tokens);
+    return arena.used();
+  }
+  // Bytes of scratch, for either.
+  std::size_t workspace_bytes(Host const& on, std::int64_t tokens) const {
+    if (tokens == 0) return 0;
+    Arena forward, backward;
+    (void)carve_forward(forward, on, tokens), (void)carve_backward(backward, on, tokens);
+    return forward.used() > backward.used() ? forward.used() : backward.used();
+  }
+
+  // x[T,H] -> y[T,H], as Layer::forward.
+  void forward(Host const& on, Inputs<config> const& in, Rows<V, C.hidden> y, std::span<std::byte> cache, std::span<std::byte> workspace, Where at = Where::here()) const {
+    std::int64_t const n = in.x.rows;
+    Arguments arguments{"Training::forward", at};
+    check(arguments, on, in, cache, workspace);
+    arguments.require(y.rows == n, "y must have as many rows as x", y.rows, n);
+    if (n == 0) return;
+    arguments.writes("y", y, n);
+    Arena kept{cache}, arena{workspace};
+    Kept const k = cached(kept, n);
+    Forward const p = carve_forward(arena, on, n);
+    Router<config, Host>{}(on, in, weights_, k.routing, p.scratch, at);
+    Dispatch<config, Host>{}(on, in, k.routing, k.batch, p.scratch, at);
+    Experts<config, Host>{}.keeping(on, experts_x(on, in, p.z, p.scratch, at), weights_, k.batch, p.out, k.pre, p.scratch, at);
+    if constexpr (C.shared.ffn > 0) Shared<config, Host>{}.keeping(on, in, weights_, k.routing, p.shared, k.shared_pre, p.scratch, at);
+    Combine<config, Host>{}.keeping(on, in, weights_, k.routing, k.batch, p.out, p.shared, y, k.sums, p.scratch, at);
+  }
+
+  // dy[T,H] -> dx[T,H]; gradients are added to `to`. dlogits[T,N]: gradients of the logits by auxiliary losses; optional.
+  void backward(Host const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<V const, C.hidden> dy, Rows<V, C.hidden> dx, Gradients<config> const& to,
+                std::span<std::byte> workspace, Rows<float const, logit_columns(C)> dlogits = {}, Where at = Where::here()) const {
+    std::int64_t const n = in.x.rows;
+    Arguments arguments{"Training::backward", at};
+    check(arguments, on, in, cache, workspace);
+    arguments.require(dy.rows == n, "dy must have as many rows as x", dy.rows, n), arguments.require(dx.rows == n, "dx must have as many rows as x", dx.rows, n);
+    if (n == 0) return;
+    arguments.reads("dy", dy, n), arguments.writes("dx", dx, n);
+    Arena kept{std::span{const_cast<std::byte*>(cache.data()), cache.size()}}, arena{workspace};           // Routing and Batch are views that can write
+    Kept const k = cached(kept, n);
+    Backward const p = carve_backward(arena, on, n);
+
+    using Mixing = CombineBackward<config, Host>;
+    typename Mixing::Call const call{in, weights_, k.routing, k.batch, to, k.sums, {p.dsum, n}, p.mix_routed, p.mix_shared, p.dmix_routed, p.dmix_shared, p.out_weight};
+    Mixing{}.enter(on, call, dy, p.scratch, at);
+    ExpertsBackward<config, Host>{}.run(on, experts_x(on, in, p.z, p.scratch, at), weights_, k.batch, k.pre, {p.dsum, n}, p.out_weight, p.drows, p.din, p.dout, to, p.scratch, at);
+    if constexpr (C.shared.ffn > 0)
+      SharedBackward<config, Host>{}(on, in, weights_, k.routing, k.shared_pre, dy, p.mix_shared, p.dshared, p.dmix_shared, p.dshared_rows, to.shared, p.scratch, at);
+
+    std::memset(p.dx, 0, static_cast<std::size_t>(n * H) * sizeof(float));
+    Mixing{}.leave(on, call, p.din, p.dout, p.dweight, p.dx);
+    route(on, in, k, p, dlogits, to, at);
+    gather(on, in, k, p, to, on.path(at));
+    host::for_chunks(*on.pool, n, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t t = first; t < last; ++t)
+        for (int h = 0; h < H; ++h) dx[t][h] = from_float<V>(C.shared.ffn > 0 ? p.dx[t * H + h] + to_float(p.dshared[t][h]) : p.dx[t * H + h]);
+    });
+  }
+
+ private:
+  static constexpr bool has_logits = Router<config, Host>::has_logits, latent = C.expert.latent > 0;
+  struct Kept {
+    Routing<config> routing;
+    Batch<config> batch;
+    V *pre = nullptr, *shared_pre = nullptr;     // [R,columns], [T,columns]
+    float* sums = nullptr;                       // [T,W] latent sums
+  };
+  static Kept cached(Arena& arena, std::int64_t tokens) {
+    std::int64_t const rows = rows_bound(C, tokens), n = tokens * S;
+    Kept k{};
+    k.routing.expert = {arena.take<std::int32_t>(n), tokens}, k.routing.weight = {arena.take<float>(n), tokens};
+    if constexpr (count > 0) k.routing.shared = {arena.take<float>(tokens * count), tokens};
+    if constexpr (has_logits) k.routing.logits = {arena.take<float>(tokens * N), tokens};
+    k.batch.begin = arena.take<std::int32_t>(E + 1), k.batch.token = arena.take<std::int32_t>(rows);
+    k.batch.weight = arena.take<float>(rows), k.batch.slot = {arena.take<std::int32_t>(n), tokens};
+    k.pre = arena.take<V>(rows * ExpertsBackward<config, Host>::columns);
+    if constexpr (C.shared.ffn > 0) k.shared_pre = arena.take<V>(tokens * SharedBackward<config, Host>::columns);
+    if constexpr (latent) k.sums = arena.take<float>(tokens * W);
+    return k;
+  }
+  template <class... Stage> static std::span<std::byte> rest(Arena& arena, Host const& on, std::int64_t tokens, Stage const&... stage) {
+    std::size_t most = 0;
+    ((most = scratch_bytes(stage, on, tokens) > most ? scratch_bytes(stage, on, tokens) : most), ...);
+    return arena.rest(most);
+  }
+  struct Forward {
+    Rows<V, width(C)> z, out;                    // [T,W], [R,W]
+    Rows<V, C.hidden> shared;                    // [T,H]
+    std::span<std::byte> scratch;
+  };
+  static Forward carve_forward(Arena& arena, Host const& on, std::int64_t tokens) {
+    std::int64_t const rows = rows_bound(C, tokens);
+    Forward p{};
+    if constexpr (latent) p.z = {arena.take<V>(tokens * W), tokens};
+    p.out = {arena.take<V>(rows * W), rows};
+    if constexpr (C.shared.ffn > 0) p.shared = {arena.take<V>(tokens * H), tokens};
+    p.scratch = rest(arena, on, tokens, Router<config, Host>{}, Dispatch<config, Host>{}, Experts<config, Host>{}, Latent<config, Host>{}, Shared<config, Host>{}, Combine<config, Host>{});
+    return p;
+  }
+  using Entry = host::DenseBackward<V>;          // of the way into the latent width
+  struct Backward {
+    Rows<V, width(C)> z, drows;                  // [T,W]; [R,W] gradients of x, row by row
+    Rows<V, C.hidden> dshared;                   // [T,H] of x, by the shared experts
+    V* dsum;                                     // [T,W]
+    float *mix_routed, *mix_shared, *dmix_routed, *dmix_shared;          // [T]
+    float *out_weight, *din, *dout;              // [R]
+    float *dweight, *dshared_rows, *dx;          // [T,S], [T,count], [T,H]
+    float *dz, *drouter;                         // [T,W] latent; [T,H]
+    typename Entry::Pieces entry;
+    std::span<std::byte> scratch;
+  };
+  struct Nothing {};
+  static auto shared_backward() {
+    if constexpr (C.shared.ffn > 0) return SharedBackward<config, Host>{};
+    else return Nothing{};
+  }
+  static auto router_backward() {
+    if constexpr (has_logits) return RouterBackward<config, Host>{};
+    else return Nothing{};
+  }
+  static Backward carve_backward(Arena& arena, Host const& on, std::int64_t tokens) {
+    std::int64_t const rows = rows_bound(C, tokens);
+    Backward p{};
+    if constexpr (latent) p.z = {arena.take<V>(tokens * W), tokens};
+    p.drows = {arena.take<V>(rows * W), rows};
+    if constexpr (C.shared.ffn > 0) p.dshared = {arena.take<V>(tokens * H), tokens};
+    p.dsum = arena.take<V>(tokens * W);
+    for (float** one : {&p.mix_routed, &p.mix_shared, &p.dmix_routed, &p.dmix_shared}) *one = arena.take<float>(tokens);
+    for (float** one : {&p.out_weight, &p.din, &p.dout}) *one = arena.take<float>(rows);
+    p.dweight = arena.take<float>(tokens * S), p.dx = arena.take<float>(tokens * H);
+    if constexpr (count > 0) p.dshared_rows = arena.take<float>(tokens * count);
+    if constexpr (has_logits) p.drouter = arena.take<float>(tokens * H);
+    if constexpr (latent) p.dz = arena.take<float>(tokens * W), p.entry = Entry::carve(arena, *on.pool, host::PackedLayout<config>::latent_down, tokens);
+    p.scratch = rest(arena, on, tokens, CombineBackward<config, Host>{}, ExpertsBackward<config, Host>{}, shared_backward(), router_backward(), Latent<config, Host>{});
+    return p;
+  }
+
+  template <class Bytes> void check(Arguments& arguments, Host const& on, Inputs<config> const& in, Bytes cache, std::span<std::byte> workspace) const {
+    std::int64_t const n = in.x.rows;
+    arguments.tokens<config>(n);
+    arguments.require(weights_.first_expert == 0 && weights_.experts == E, "the whole layer's experts are needed", weights_.experts, E);
+    if (n == 0) return;
+    arguments.packed(weights_.data);
+    arguments.reads("x", in.x, n);
+    std::size_t const want = cache_bytes(on, n);
+    arguments.require(cache.size() >= want, "cache is too small", static_cast<std::int64_t>(cache.size()), static_cast<std::int64_t>(want));
+    if constexpr (std::is_same_v<Bytes, std::span<std::byte>>) arguments.writes("cache", cache.data(), static_cast<std::int64_t>(want));
+    else arguments.reads("cache", cache.data(), static_cast<std::int64_t>(want));
+    arguments.scratch("workspace", workspace, workspace_bytes(on, n));
+  }
+  // x at the experts' width.
+  Rows<V const, width(C)> experts_x(Host const& on, Inputs<config> const& in, Rows<V, width(C)> z, std::span<std::byte> scratch, Where at) const {
+    if constexpr (latent) {
+      Latent<config, Host>{}(on, in.x, weights_, z, scratch, at);
+      return z;
+    } else {
+      (void)on, (void)z, (void)scratch, (void)at;
+      return in.x;
+    }
+  }
+
+  // From the gradients of the routing weights to those of the router, and what it read.
+  void route(Host const& on, Inputs<config> const& in, Kept const& k, Backward const& p, Rows<float const, logit_columns(C)> dlogits, Gradients<config> const& to, Where at) const {
+    std::int64_t const n = in.x.rows;
+    auto const add = [&](float const* from, std::int64_t size, float* into) {
+      if (into) host::for_chunks(*on.pool, size, 4096, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t i = first; i < last; ++i) into[i] += from[i];
+      });
+    };
+    if constexpr (has_logits) {
+      constexpr bool reads_logits = C.router.input == RouterInput::logits;
+      RouterGradients<config> const d{.weight = {p.dweight, n}, .shared = {p.dshared_rows, n}, .logits = dlogits};
+      RouterBackward<config, Host>{}(on, in, weights_, k.routing, k.batch.slot, d, reads_logits ? nullptr : p.drouter, nullptr, to, p.scratch, at);
+      if constexpr (C.router.input == RouterInput::separate) add(p.drouter, n * H, to.router_x);
+      if constexpr (C.router.input == RouterInput::hidden) add(p.drouter, n * H, p.dx);
+    } else {
+      (void)k, (void)dlogits, (void)at;
+      if constexpr (C.router.input == RouterInput::given) add(p.dweight, n * S, to.routing_weight);
+    }
+  }
+  // dx += what the rows of each token found, slot after slot; from a latent width through the way in.
+  void gather(Host const& on, Inputs<config> const& in, Kept const& k, Backward const& p, Gradients<config> const& to, Isa path) const {
+    std::int64_t const n = in.x.rows;
+    host::for_chunks(*on.pool, n, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t t = first; t < last; ++t) {
+        float* const sum = latent ? p.dz + t * W : p.dx + t * H;
+        if (latent) std::memset(sum, 0, W * sizeof(float));
+        for (int s = 0; s < S; ++s)
+          if (std::int32_t const r = k.batch.slot[t][s]; r >= 0)
+            for (int j = 0; j < W; ++j) sum[j] += to_float(p.drows[r][j]);
+      }
+    });
+    if constexpr (latent) {
+      using Layout = host::PackedLayout<config>;
+      host::Reader<config> const weights{weights_};
+      if (to.latent.down.data) Entry::set_inputs(*on.pool, Layout::latent_down, n, p.entry, [&](std::int64_t t, std::int64_t h) { return to_float(in.x[t][h]); });
+      Entry::run(*on.pool, host::VectorEngine{host::vector_path(path)}, weights.template at<V>(weights.layout.latent_down_panels), Layout::latent_down, p.dz, n, p.entry,
+                 host::gradient_of(to.latent.down), p.dx, true);
+    } else {
+      (void)to, (void)path;
+    }
+  }
+
+  PackedView<config, Host> weights_;
+};
+
+}}

@@ -1,0 +1,287 @@
+// Gradients of whole layers against central differences of the reference, in double: every weight and input of configs that between them have
+// every part a gradient goes through; the forward pass is Layer's, bit for bit; caches and workspaces as large as they say; accumulation; the
+// same bits for any number of threads.
+#include <coterie/reference.hpp>
+#include <coterie/training.hpp>
+#include <doctest/doctest.h>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+#include "../cases.hpp"
+
+namespace {
+using namespace coterie;
+using Floats = std::vector<float>;
+using Numbers = reference::Numbers;
+
+constexpr Config in(DType d, Config c) {
+  c.dtype = c.weights = c.shared.weights = c.router.weights = d;
+  if (c.router.precision != Precision::model) c.router.precision = Precision::fp32;
+  return c;
+}
+
+template <Config C> struct Model {
+  using V = element_t<C.dtype>;
+  static constexpr std::int64_t T = 13, E = C.experts, H = C.hidden, F = C.ffn, W = width(C), N = logit_columns(C), S = slots(C), SF = C.shared.ffn, K = C.top_k;
+  reference::Weights w;
+  reference::Inputs in;
+  Numbers dy, dlogits;
+  static constexpr int mixes = C.shared.mix == SharedMix::sigmoid_gate ? 1 : 2;
+  static constexpr bool learned = C.router.input == RouterInput::hidden || C.router.input == RouterInput::separate, has_logits = learned || C.router.input == RouterInput::logits;
+
+  explicit Model(std::uint64_t seed) {
+    cases::Random random{seed};
+    auto const fill = [&](Numbers& to, std::int64_t n, double size, double middle = 0) {
+      for (std::int64_t i = 0; i < n; ++i) to.push_back(double{to_float(from_float<V>(static_cast<float>(middle + size * random.normal())))});
+    };
+    auto const over = [](std::int64_t n) { return 1 / std::sqrt(static_cast<double>(n)); };
+    fill(w.router, N * H, 1.5 * over(H)), fill(w.noise, N * H, over(H)), fill(w.router_bias, N, 0.5), fill(w.select_bias, candidates(C), 0.25), fill(w.expert_scale, E, 0.125, 1);
+    w.router_scale = C.capacity.normalise == When::after ? 1 : 1.25;
+    for (std::int64_t e = 0; e < E; ++e) {
+      fill(w.gate.emplace_back(), F * W, over(W)), fill(w.up.emplace_back(), F * W, over(W)), fill(w.down.emplace_back(), W * F, over(F));
+      if constexpr (C.expert.bias) fill(w.gate_bias.emplace_back(), F, 0.25), fill(w.up_bias.emplace_back(), F, 0.25), fill(w.down_bias.emplace_back(), W, 0.25);
+    }
+    fill(w.shared_gate, SF * H, over(H)), fill(w.shared_up, SF * H, over(H)), fill(w.shared_down, H * SF, SF ? over(SF) : 1);
+    fill(w.mix, mixes * H, over(H)), fill(w.mix_bias, mixes, 0.5);
+    if constexpr (C.expert.latent > 0) fill(w.latent_down, W * H, over(H)), fill(w.latent_up, H * W, over(W)), fill(w.latent_norm, W, 0.125, 1), w.latent_epsilon = double{1e-5f};
+    in.tokens = T, in.seed = C.router.noise == Noise::none && C.capacity.order != Order::random ? 0 : 9;
+    fill(in.x, T * H, 1), fill(in.router_x, T * H, 1), fill(in.logits, T * N, 1), fill(dy, T * H, 1), fill(dlogits, T * N, 0.25);
+    for (std::int64_t i = 0; i < T * S; ++i) {
+      in.given.expert.push_back(random.one_in(6) ? -1 : random.below(candidates(C)));
+      in.given.weight.push_back({static_cast<double>(static_cast<float>(random.uniform())), 0});
+    }
+    in.given.margin.assign(T, reference::infinity);
+  }
+  // <dy, y> + <dlogits, logits>
+  double loss() const {
+    reference::Routing const r = reference::route(C, w, in);
+    reference::Result const result = reference::finish(C, w, in, r);
+    double sum = 0;
+    for (std::size_t i = 0; i < dy.size(); ++i) sum += dy[i] * result.y[i];
+    for (std::size_t i = 0; i < dlogits.size() && has_logits; ++i) sum += dlogits[i] * r.logits[i].value;
+    return sum;
+  }
+  double difference(double& by) const {
+    double const was = by, h = 1e-6;
+    by = was + h;
+    double const high = loss();
+    by = was - h;
+    double const low = loss();
+    by = was;
+    return (high - low) / (2 * h);
+  }
+};
+
+// Everything that has a gradient: its name, its numbers, and where the gradient was added.
+struct Part {
+  std::string name;
+  Numbers* of;
+  Floats got;
+};
+struct Gradient {
+  std::deque<Part> parts;                        // x last
+  float router_scale = 0;
+  std::vector<Floats> values() const {
+    std::vector<Floats> all;
+    for (Part const& p : parts) all.push_back(p.got);
+    return all;
+  }
+};
+
+template <class A> std::vector<A> as(Numbers const& v) {
+  std::vector<A> to;
+  for (double a : v) to.push_back(from_float<A>(static_cast<float>(a)));
+  to.resize(to.empty() ? 1 : to.size());
+  return to;
+}
+
+template <Config C> Gradient run(Model<C>& m, Host const& on, float start = 0) {
+  using M = Model<C>;
+  using V = typename M::V;
+  std::deque<std::vector<V>> matrices;
+  std::deque<Floats> vectors;
+  auto const matrix = [&](Numbers const& v) { return matrices.emplace_back(as<V>(v)).data(); };
+  auto const vector = [&](Numbers const& v) { return vectors.emplace_back(as<float>(v)).data(); };
+  auto raw = std::make_unique<Weights<C>>();
+  auto to = std::make_unique<Gradients<C>>();
+  Gradient g;
+  auto const part = [&](std::string name, Numbers& of) { return g.parts.emplace_back(Part{std::move(name), &of, Floats(of.size(), start)}).got.data(); };
+  raw->router.data = matrix(m.w.router), raw->noise.data = matrix(m.w.noise), raw->router_bias = vector(m.w.router_bias), raw->select_bias = vector(m.w.select_bias);
+  raw->expert_scale = vector(m.w.expert_scale), raw->router_scale = static_cast<float>(m.w.router_scale);
+  if constexpr (M::learned) to->router = part("router", m.w.router);
+  if constexpr (C.router.noise == Noise::softplus) to->noise = part("noise", m.w.noise);
+  if constexpr (C.router.bias) to->router_bias = part("router bias", m.w.router_bias);
+  if constexpr (C.router.expert_scale) to->expert_scale = part("expert scale", m.w.expert_scale);
+  if constexpr (M::has_logits && C.capacity.normalise != When::after) to->router_scale = &g.router_scale;
+  for (std::size_t e = 0; e < static_cast<std::size_t>(C.experts); ++e) {
+    raw->gate[e].data = matrix(m.w.gate[e]), raw->up[e].data = matrix(m.w.up[e]), raw->down[e].data = matrix(m.w.down[e]);
+    std::string const of = " of expert " + std::to_string(e);
+    if constexpr (gated(C.expert.act)) to->gate[e].data = part("gate" + of, m.w.gate[e]);
+    to->up[e].data = part("up" + of, m.w.up[e]), to->down[e].data = part("down" + of, m.w.down[e]);
+    if constexpr (C.expert.bias) {
+      raw->gate_bias[e] = vector(m.w.gate_bias[e]), raw->up_bias[e] = vector(m.w.up_bias[e]), raw->down_bias[e] = vector(m.w.down_bias[e]);
+      to->gate_bias[e] = part("gate bias" + of, m.w.gate_bias[e]), to->up_bias[e] = part("up bias" + of, m.w.up_bias[e]), to->down_bias[e] = part("down bias" + of, m.w.down_bias[e]);
+    }
+  }
+  if constexpr (C.shared.ffn > 0) {
+    raw->shared.gate.data = matrix(m.w.shared_gate), raw->shared.up.data = matrix(m.w.shared_up), raw->shared.down.data = matrix(m.w.shared_down);
+    if constexpr (gated(C.expert.act)) to->shared.gate.data = part("shared gate", m.w.shared_gate);
+    to->shared.up.data = part("shared up", m.w.shared_up), to->shared.down.data = part("shared down", m.w.shared_down);
+    if constexpr (C.shared.mix == SharedMix::sigmoid_gate || C.shared.mix == SharedMix::coefficients) {
+      raw->shared.mix.data = matrix(m.w.mix), raw->shared.mix_bias = vector(m.w.mix_bias);
+      to->shared.mix = part("mix", m.w.mix), to->shared.mix_bias = part("mix bias", m.w.mix_bias);
+    }
+  }
+  if constexpr (C.expert.latent > 0) {
+    raw->latent.down.data = matrix(m.w.latent_down), raw->latent.up.data = matrix(m.w.latent_up), raw->latent.norm = vector(m.w.latent_norm), raw->latent.norm_epsilon = static_cast<float>(m.w.latent_epsilon);
+    to->latent.down.data = part("latent down", m.w.latent_down), to->latent.up.data = part("latent up", m.w.latent_up);
+    if constexpr (C.expert.latent_norm == LatentNorm::rms) to->latent.norm = part("latent norm", m.w.latent_norm);
+  }
+  if constexpr (C.router.input == RouterInput::separate) to->router_x = part("router_x", m.in.router_x);
+  auto const packed = pack(on, *raw);
+
+  auto const x = as<V>(m.in.x), router_x = as<V>(m.in.router_x), dy = as<V>(m.dy);
+  Floats const logits = as<float>(m.in.logits), dlogits = as<float>(m.dlogits);
+  std::vector<std::int32_t> given = m.in.given.expert;
+  Floats weight;
+  for (auto const& v : m.in.given.weight) weight.push_back(static_cast<float>(v.value));
+  Inputs<C> in{.x = {x.data(), M::T}, .router_x = {router_x.data(), M::T}, .logits = {logits.data(), M::T}, .seed = m.in.seed};
+  if constexpr (C.router.input == RouterInput::given) in.routing.expert = {given.data(), M::T}, in.routing.weight = {weight.data(), M::T};
+  Training<C, Host> const training{packed.view()};
+  cases::Guarded cache{training.cache_bytes(on, M::T), 0xff}, workspace{training.workspace_bytes(on, M::T), 0xff}, more{training.workspace_bytes(on, M::T), 0x7f};
+  std::vector<V> y(M::T * M::H), plain(M::T * M::H), dx(M::T * M::H);
+  training.forward(on, in, Rows<V, C.hidden>{y.data(), M::T}, cache.span(), workspace.span());
+  Layer<C, Host> const layer{packed.view()};
+  std::vector<std::byte> scratch(layer.workspace_bytes(on, M::T));
+  layer.forward(on, in, Rows<V, C.hidden>{plain.data(), M::T}, scratch);
+  CHECK(std::memcmp(y.data(), plain.data(), y.size() * sizeof(V)) == 0);
+  Rows<float const, logit_columns(C)> upstream{};
+  if constexpr (M::has_logits) upstream = {dlogits.data(), M::T};
+  training.backward(on, in, cache.span(), {dy.data(), M::T}, {dx.data(), M::T}, *to, more.span(), upstream);
+  CHECK(cache.intact());
+  CHECK(workspace.intact());
+  CHECK(more.intact());
+  part("x", m.in.x);
+  g.parts.back().got = Floats{};
+  for (V v : dx) g.parts.back().got.push_back(to_float(v));
+  return g;
+}
+
+int differences = 0;
+
+template <Config C> void check(char const* name) {
+  auto const owner = std::make_unique<Model<C>>(std::uint64_t{21});
+  Model<C>& m = *owner;
+  reference::Routing const routing = reference::route(C, m.w, m.in);
+  for (double sure : routing.margin) REQUIRE(sure > 1);
+  for (Isa isa : cases::paths()) {
+    if (isa == Isa::portable || (C.dtype != DType::bf16 && isa > Isa::avx512)) continue;
+    Gradient g = run(m, Host{.threads = 2, .isa = isa});
+    cases::Random random{3};
+    double error = 0;
+    std::string where;
+    auto const compare = [&](Part& p) {
+      double off = 0, largest = 0.02;
+      for (int i = 0; i < 5; ++i) {
+        auto const at = static_cast<std::size_t>(random.below(static_cast<std::int64_t>(p.got.size())));
+        double const want = m.difference((*p.of)[at]);
+        ++differences, largest = std::fmax(largest, std::fabs(want)), off = std::fmax(off, std::isfinite(p.got[at]) ? std::fabs(want - double{p.got[at]}) : INFINITY);
+      }
+      if (off / largest > error) error = off / largest, where = p.name;
+    };
+    if (C.dtype == DType::fp32) {
+      for (Part& p : g.parts) compare(p);
+      if constexpr (Model<C>::has_logits && C.capacity.normalise != When::after) {
+        double const want = m.difference(m.w.router_scale);
+        error = std::fmax(error, std::fabs(want - double{g.router_scale}) / std::fmax(std::fabs(want), 1));
+      }
+    }
+    INFO(std::string(name), ", ", where);
+    CHECK(error < 5e-5);
+    if (C.dtype == DType::fp32) std::printf("layer backward, %s, %s: worst relative error %.1e (%s)\n", name, coterie::name(isa), error, where.c_str());
+    Gradient const again = run(m, Host{.threads = 1, .isa = isa});
+    CHECK(again.values() == g.values());
+    Gradient const more = run(m, Host{.threads = 3, .isa = isa}, 4);
+    for (std::size_t i = 0; i + 1 < g.parts.size(); ++i)
+      for (std::size_t j = 0; j < g.parts[i].got.size(); ++j) CHECK(more.parts[i].got[j] == doctest::Approx(double{g.parts[i].got[j]} + 4).epsilon(1e-5));
+  }
+}
+// Against fp32's gradients of the same numbers, relative to the largest of each kind.
+template <Config C> void near(char const* name, double bound) {
+  constexpr Config exact = in(DType::fp32, C);
+  auto const owner = std::make_unique<Model<C>>(std::uint64_t{21});
+  auto const wide = std::make_unique<Model<exact>>(std::uint64_t{21});
+  wide->w = owner->w, wide->in = owner->in, wide->dy = owner->dy, wide->dlogits = owner->dlogits;
+  Gradient const want = run(*wide, Host{.threads = 2});
+  for (Isa isa : cases::paths()) {
+    Gradient const got = run(*owner, Host{.threads = 2, .isa = isa});
+    double error = 0;
+    for (std::size_t i = 0; i < want.parts.size(); ++i) {
+      double off = 0, largest = 0.02;
+      for (std::size_t j = 0; j < want.parts[i].got.size(); ++j)
+        off = std::fmax(off, std::fabs(double{want.parts[i].got[j]} - double{got.parts[i].got[j]})), largest = std::fmax(largest, std::fabs(double{want.parts[i].got[j]}));
+      error = std::fmax(error, off / largest);
+    }
+    INFO(std::string(name), " on ", std::string(coterie::name(isa)));
+    CHECK(error < bound);
+    std::printf("layer backward, %s, %s: worst difference from fp32 %.1e\n", name, coterie::name(isa), error);
+  }
+}
+
+constexpr Config mixtral{.experts = 6, .top_k = 2, .hidden = 24, .ffn = 20};
+constexpr Config gpt_oss{.experts = 5, .top_k = 3, .hidden = 33, .ffn = 18, .router = {.bias = 1, .score = Score::identity, .post = Post::softmax, .normalise = Normalise::none}, .expert = {.act = Act::oai_mul, .bias = 1}};
+constexpr Config deepseek{.experts = 8, .top_k = 3, .hidden = 40, .ffn = 17, .router = {.score = Score::sigmoid, .select_bias = 1, .select = Select::group_top_k, .groups = 4, .groups_kept = 2, .epsilon = 1e-20f, .scale = 2.5f}, .shared = {.ffn = 34}};
+constexpr Config gated_null{.experts = 5, .top_k = 3, .hidden = 24, .ffn = 20, .router = {.normalise = Normalise::none, .noise = Noise::softplus, .noise_size = 0.01f}, .expert = {.identity = 2, .skip = 1}, .shared = {.ffn = 20, .mix = SharedMix::sigmoid_gate}};
+constexpr Config latent{.experts = 6, .top_k = 2, .hidden = 40, .ffn = 20, .router = {.input = RouterInput::separate, .scale = 1.5f, .scale_on = ScaleOn::routed_sum, .expert_scale = 1}, .expert = {.act = Act::relu2, .latent = 24, .latent_norm = LatentNorm::rms}, .shared = {.ffn = 12, .mix = SharedMix::coefficients}};
+constexpr Config inkling{.experts = 6, .top_k = 2, .hidden = 24, .ffn = 20, .router = {.score = Score::sigmoid, .place = Place::input}, .shared = {.ffn = 26, .count = 2, .mix = SharedMix::router_rows}};
+constexpr Config dropping{.experts = 4, .top_k = 2, .hidden = 24, .ffn = 20, .capacity = {.rounding = Rounding::mesh, .factor = 1, .normalise = When::after}, .shared = {.ffn = 20, .mix = SharedMix::average}};
+constexpr Config coefficients{.experts = 4, .top_k = 2, .hidden = 24, .ffn = 20, .router = {.input = RouterInput::given}, .shared = {.ffn = 20, .mix = SharedMix::coefficients}};
+constexpr Config choice{.experts = 4, .top_k = 2, .hidden = 24, .ffn = 20, .router = {.select = Select::expert_choice, .normalise = Normalise::none}};
+
+TEST_CASE("gradients of layers are central differences") {
+  check<in(DType::fp32, mixtral)>("mixtral");
+  check<in(DType::fp32, gpt_oss)>("gpt-oss: biases, softmax of the chosen");
+  check<in(DType::fp32, deepseek)>("deepseek: groups, shared experts");
+  check<in(DType::fp32, gated_null)>("null experts, gated shared experts, Shazeer's noise");
+  check<in(DType::fp32, latent)>("latent experts, norm, coefficients, a router of another input");
+  check<in(DType::fp32, inkling)>("shared experts by router rows, weighted inputs");
+  check<in(DType::fp32, dropping)>("capacity, averaged shared experts");
+  check<in(DType::fp32, coefficients)>("a given routing, coefficients");
+  check<in(DType::fp32, choice)>("expert choice");
+  std::printf("layer backward: %d central differences\n", differences);
+}
+TEST_CASE("what a call must have") {
+  constexpr Config c = in(DType::fp32, mixtral);
+  auto const owner = std::make_unique<Model<c>>(std::uint64_t{4});
+  (void)run(*owner, Host{.threads = 1});
+  Host const on{.threads = 1};
+  std::vector<float> const zeros(6 * 20 * 24);
+  auto raw = std::make_unique<Weights<c>>();
+  raw->router.data = zeros.data();
+  for (std::size_t e = 0; e < 6; ++e) raw->gate[e].data = raw->up[e].data = raw->down[e].data = zeros.data();
+  auto const packed = pack(on, *raw);
+  Training<c, Host> const training{packed.view()};
+  CHECK(training.cache_bytes(on, 0) == 0);
+  auto const gradients = std::make_unique<Gradients<c>>();
+  training.forward(on, {}, Rows<float, 24>{}, {}, {});
+  training.backward(on, {}, {}, {}, Rows<float, 24>{}, *gradients, {});
+  std::vector<float> x(3 * 24), y(3 * 24);
+  std::vector<std::byte> cache(training.cache_bytes(on, 3)), workspace(training.workspace_bytes(on, 3));
+  Inputs<c> const three{.x = {x.data(), 3}};
+  // Pre-activations of the rows, choices with their weights and places, logits, bounds: nothing of an expert's output. Pieces are aligned to 256 bytes.
+  CHECK(training.cache_bytes(on, 300) <= 600 * (2 * 32) * 4 + (5 * 600 + 300 * 6 + 7) * 4 + 9 * 256);
+  std::span const whole{cache}, room{workspace};
+  CHECK_THROWS_WITH_AS(training.forward(on, three, {y.data(), 3}, whole.first(cache.size() - 1), room), doctest::Contains("Training::forward: cache is too small"), Error);
+  CHECK_THROWS_WITH_AS(training.forward(on, three, {y.data(), 3}, whole, room.first(room.size() - 1)), doctest::Contains("Training::forward: workspace is too small"), Error);
+  CHECK_THROWS_WITH_AS(training.forward(on, three, {y.data(), 2}, whole, room), doctest::Contains("Training::forward: y must have as many rows as x: got 2, want 3"), Error);
+  CHECK_THROWS_WITH_AS(training.forward(on, three, {x.data(), 3}, whole, room), doctest::Contains("y must not overlap x"), Error);
+  CHECK_THROWS_WITH_AS(training.backward(on, three, whole, {y.data(), 2}, {y.data(), 3}, *gradients, room), doctest::Contains("Training::backward: dy must have as many rows as x"), Error);
+  CHECK_THROWS_WITH_AS(training.backward(on, three, whole, {y.data(), 3}, {y.data(), 3}, *gradients, room), doctest::Contains("dx must not overlap dy"), Error);
+}
+TEST_CASE("gradients in bf16 are near") { near<deepseek>("deepseek, bf16", 0.04); }
+
+}
