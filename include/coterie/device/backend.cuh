@@ -1,8 +1,12 @@
 // The CUDA backend: a stream, and what its device can run.
 #pragma once
 #include <array>
+#include <cstring>
 #include "../backend.hpp"
 #include "launch.cuh"
+
+#define COTERIE_TEXT_OF(name) #name
+#define COTERIE_TEXT(name) COTERIE_TEXT_OF(name)
 
 namespace coterie { inline namespace v0 {
 
@@ -41,6 +45,7 @@ struct Properties {
   int id = 0, major = 0, minor = 0, multiprocessors = 0, shared_bytes = 0;
   int hopper = 0;                                // flag: this program holds kernels for sm_90a and the device runs them
   int programmatic = 0;                          // flag: what the device runs of this program is code for 9.0 or later, which waits for the kernel ahead
+  char const* build = "";                        // the architectures that whoever asked was compiled for
 };
 
 inline namespace COTERIE_CUDA_BUILD {
@@ -58,8 +63,12 @@ template <int Bytes> __global__ void features_kernel(int* out) {
 #endif
 }
 
+// The architectures that the code which names this was compiled for.
+inline constexpr char const* this_build = COTERIE_TEXT(COTERIE_CUDA_BUILD);
+
 inline Properties current_properties() {
   Properties p;
+  p.build = this_build;
   auto const ask = [&p](int& value, cudaDeviceAttr what) {
     if (p.error == cudaSuccess) p.error = cudaDeviceGetAttribute(&value, what, p.id);
   };
@@ -90,8 +99,11 @@ struct Cuda {
   Arch arch = Arch::best;                        // force a path; one that the device or this program lacks is refused when used
   device::Properties device = device::current_properties();
 
-  // The path the kernels take.
-  Arch path(Where at = Where::here()) const {
+  // The path the kernels take. by: code that was compiled for others than the code that made this knows other kernels. (The linker keeps one
+  // copy of a layer's host code, whatever the files that use it were compiled for.)
+  Arch path(Where at = Where::here(), char const* by = device::this_build) const {
+    if (std::strcmp(by, device.build) != 0)
+      fail(std::string("Cuda: made by code compiled for ") + device.build + ", used by code compiled for " + by + ": compile all files that use one Config for the same architectures", at);
     check(device.error, at);
     if (device.major < 8) fail("Cuda: this device has compute capability " + capability() + ", the kernels need 8.0 or later", at);
     if (arch == Arch::best) return device.hopper ? Arch::sm_90a : Arch::sm_80;

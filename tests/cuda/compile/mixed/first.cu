@@ -1,0 +1,2 @@
+#include "route.cuh"
+std::string first() { return refusal(ct::Cuda{}); }
