@@ -149,7 +149,7 @@ class PackerOf {
     for (std::int64_t i = 0; i < all.scales(); ++i) {
       if (!holds_scale<M::type>(m.scale[i]))
         fail(matrix + ": scale " + std::to_string(i) + " is " + std::to_string(m.scale[i]) + ", want " +
-             (M::type == DType::mxfp4 ? "a power of two from 2^-127 to 2^127" : M::type == DType::int4 ? "a number up to 65504 that fp16 holds within 2^-11" : "a size below 2^119"), at);
+             (M::type == DType::mxfp4 ? "a power of two from 2^-127 to 2^127" : M::type == DType::int4 ? "a number up to 65504 that fp16 holds within 2^-11" : M::type == DType::fp8_e4m3 ? "a size below 2^119" : "a finite number"), at);
       if (C.quant.zero_points && M::type == DType::int4 && m.zero[i] > 15)
         fail(matrix + ": zero point " + std::to_string(i) + " is " + std::to_string(m.zero[i]) + ", want at most 15", at);
     }

@@ -43,7 +43,7 @@ template <DType D> constexpr bool holds_scale(float s) {
   if (is_nan(s)) return true;
   float const held = rounded<scale_t<D>>(s), error = held < s ? s - held : held - s, size = s < 0 ? -s : s;
   if (D == DType::fp8_e4m3) return size < 0x1p119f;                    // kernels decode by way of 2^8 times the scale
-  return D == DType::int4 ? size <= 65504 && error <= size * 0x1p-11f : held == s;
+  return D == DType::int4 ? size <= 65504 && error <= size * 0x1p-11f : held == s && size <= 0x1.fffffep127f;
 }
 
 struct GroupScale { float scale; int zero; };

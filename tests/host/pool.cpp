@@ -136,5 +136,22 @@ TEST_SUITE("host") {
     CHECK(WEXITSTATUS(status) == 0);
     CHECK(missed(*on->pool, 100) == 0);                                  // the parent's threads are untouched
   }
+  TEST_CASE("pool: a child does not wait for what a parent's thread held at the fork") {
+    Pool pool{8};
+    for (int i = 0; i < 400; ++i) {
+      CHECK(missed(pool, 64) == 0);
+      for (int spins = 0; spins < i * 16; ++spins) sched_yield();
+      pid_t const child = fork();
+      if (child == 0) {
+        alarm(20);
+        _exit(missed(pool, 64) == 0 ? 0 : 1);
+      }
+      REQUIRE(child > 0);
+      int status = -1;
+      REQUIRE(waitpid(child, &status, 0) == child);
+      REQUIRE(WIFEXITED(status));
+      REQUIRE(WEXITSTATUS(status) == 0);
+    }
+  }
 #endif
 }

@@ -219,19 +219,25 @@ template <DType D, QuantConfig Q> void decodes_every_code() {
   pack_quantised(pool, reinterpret_cast<T*>(packed.data()), shape, source, source);
   std::vector<float> a(In * In);
   for (int i = 0; i < In; ++i) a[static_cast<std::size_t>(i * In + i)] = 1;
-  for (Isa isa : cases::paths()) {
-    if (isa > Isa::avx512) continue;
-    INFO(std::string(name(isa)));
-    for (int rows : {1, 2, 3, 8, 16}) {
+  std::vector<bf16> narrow;
+  for (float v : a) narrow.push_back(from_float<bf16>(v));
+  auto const check = [&](auto const& engine, auto const& inputs) {
+    for (int rows : {1, 2, 3, 8, 16, 32}) {
+      CAPTURE(rows);
       long wrong = 0;
       for (int r = 0; r < In; r += rows) {
         int const n = std::min(rows, In - r);
-        auto const y = multiply_rows(VectorEngine{isa}, reinterpret_cast<T const*>(packed.data()), shape, std::vector<float>(a.begin() + r * In, a.begin() + (r + n) * In), n);
+        auto const y = multiply_rows(engine, reinterpret_cast<T const*>(packed.data()), shape, std::remove_cvref_t<decltype(inputs)>(inputs.begin() + r * In, inputs.begin() + (r + n) * In), n);
         for (int m = 0; m < n; ++m)
           for (int o = 0; o < Out; ++o) wrong += double{y[static_cast<std::size_t>(m * Out + o)]} != source.value(o, r + m);
       }
       CHECK(wrong == 0);
     }
+  };
+  for (Isa isa : cases::paths()) {
+    INFO(std::string(name(isa)));
+    if (isa <= Isa::avx512) check(VectorEngine{isa}, a);
+    else if (isa == Isa::avx512_bf16) check(DotEngine{isa}, narrow);
   }
 }
 template <class Each> void with_flushed_subnormals([[maybe_unused]] Each const& each) {     // as -ffast-math has them
@@ -313,7 +319,7 @@ TEST_SUITE("host") {
     agrees_everywhere<DType::fp8_e5m2, QuantConfig{.group = 64}>();
     agrees_everywhere<DType::mxfp4, QuantConfig{}>();
   }
-  TEST_CASE("the vector paths decode every code exactly, subnormal ones too where subnormals are flushed") {
+  TEST_CASE("the paths of AVX2, AVX-512 and AVX512_BF16 decode every code exactly, subnormal ones too where subnormals are flushed") {
     auto const all = [] {
       decodes_every_code<DType::int8, QuantConfig{}>();
       decodes_every_code<DType::int8, QuantConfig{.group = 32, .zero_points = 1}>();
@@ -398,6 +404,8 @@ TEST_SUITE("host") {
     for (float scale : {1e-5f, 1e-8f, 70000.f, INFINITY}) CHECK(has(says<layer_of(DType::int4, {.group = 32})>(scale, 0), "fp16 holds"));
     for (float scale : {0x1p-24f, 0x1.8p-20f, 0.f, -0x1p-3f}) CHECK(says<layer_of(DType::int4, {.group = 32})>(scale, 0).empty());          // subnormal ones too, where they are exact
     for (float scale : {3.f, 0.f, -1.f, INFINITY}) CHECK(has(says<layer_of(DType::mxfp4, {})>(scale, 0), "want a power of two"));
+    CHECK(has(says<layer_of(DType::int8, {.group = 32})>(INFINITY, 0), "is inf, want a finite number"));
+    CHECK(has(says<layer_of(DType::fp8_e5m2, {.group = 32})>(-INFINITY, 0), "is -inf, want a finite number"));
     for (float scale : {0x1p-127f, 0x1p127f, 1.f}) CHECK(says<layer_of(DType::mxfp4, {})>(scale, 0).empty());
     CHECK(has(says<layer_of(DType::fp8_e4m3, {.group = 32})>(0x1p120f, 0), "want a size below 2^119"));
     CHECK(says<layer_of(DType::fp8_e4m3, {.group = 32})>(0x1p118f, 0).empty());

@@ -19,6 +19,12 @@ inline int processors() {
   return n > 0 ? static_cast<int>(n) : 1;
 }
 
+// How many forks lie between the first process that had a pool and this one.
+struct Forks {
+  static inline unsigned count = 0;              // written where a child has one thread
+  static void follow() { static int const registered = pthread_atfork(nullptr, nullptr, [] { ++count; }); (void)registered; }
+};
+
 class Pool {
  public:
   // Workers stay on their node where there are several, each with two threads at least; else the system places them.
@@ -28,10 +34,12 @@ class Pool {
     if (size_ >= 2 * nodes.count) nodes_ = nodes;
     next_ = new Counter[static_cast<std::size_t>(nodes_.count)];
     workers_ = new Worker[static_cast<std::size_t>(size_)];
+    Forks::follow(), forks_ = Forks::count;
+    Attributes const attributes;
     for (; started_ + 1 < size_; ++started_) {
       Worker& worker = workers_[started_];
       worker.pool = this, worker.node = nodes_.of(started_ + 1, size_);
-      if (int const code = pthread_create(&worker.thread, nullptr, &Pool::work, &worker)) {
+      if (int const code = pthread_create(&worker.thread, &attributes.value, &Pool::work, &worker)) {
         stop();
         fail("Host: thread " + std::to_string(started_ + 1) + " of " + std::to_string(size_) + " could not be started: error " + std::to_string(code), at);
       }
@@ -55,7 +63,8 @@ class Pool {
   // are handed to its threads first; who has nothing left takes from other nodes. tasks is a multiple of it; 0: all of them.
   template <class Task> void run(std::int64_t tasks, Task const& task, std::int64_t columns = 0) {
     if (tasks <= 0) return;
-    if (size_ == 1 || tasks == 1 || busy_.exchange(true, std::memory_order_acquire)) {
+    // In a forked child there are no workers, and the mutex may be one's that was left behind.
+    if (size_ == 1 || tasks == 1 || forks_ != Forks::count || busy_.exchange(true, std::memory_order_acquire)) {
       for (std::int64_t i = 0; i < tasks; ++i) call<Task>(&task, i, 0);
       return;
     }
@@ -86,6 +95,17 @@ class Pool {
     pthread_t thread;
     Pool* pool;
     int node;
+  };
+  // Stacks of a megabyte at least: kernels keep up to a quarter of one there.
+  struct Attributes {
+    pthread_attr_t value;
+    Attributes() {
+      pthread_attr_init(&value);
+      std::size_t size = 0;
+      if (pthread_attr_getstacksize(&value, &size) == 0 && size < least_stack) pthread_attr_setstacksize(&value, least_stack);
+    }
+    ~Attributes() { pthread_attr_destroy(&value); }
+    static constexpr std::size_t least_stack = std::size_t{1} << 20;
   };
   struct alignas(64) Counter { std::atomic<std::int64_t> value{0}; };
   static constexpr int spin_limit = 4000;        // about 20 us: a layer's phases follow each other faster than that
@@ -144,7 +164,7 @@ class Pool {
 #endif
   }
   void stop() {
-    if (getpid() != process_) return release();                          // after fork(): the threads are the parent's
+    if (forks_ != Forks::count) return release();                        // the threads are the parent's
     pthread_mutex_lock(&mutex_);
     over_ = true;
     generation_.fetch_add(1, std::memory_order_release);
@@ -158,7 +178,7 @@ class Pool {
   void release() { delete[] workers_, delete[] next_; }
 
   int size_ = 1, started_ = 0;
-  pid_t process_ = getpid();
+  unsigned forks_ = 0;
   Worker* workers_ = nullptr;
   Counter* next_ = nullptr;                      // of each node, the next of its tasks
   Nodes nodes_;
