@@ -1,4 +1,4 @@
-// A layer of libraries' stages: dispatch by CUB's radix sort, experts by cuBLASLt. A peer in the benchmarks and a second opinion; needs
+// A layer of libraries' stages: logits by cuBLASLt, dispatch by CUB's radix sort, experts by cuBLASLt. A peer in the benchmarks and a second opinion; needs
 // libcublasLt, and seconds more of compile time than cuda.cuh.
 //   ct::Layer<C, ct::Cuda, ct::LibraryStages<C>> layer{packed.view()};
 #pragma once
@@ -6,6 +6,7 @@
 #include "dispatch/cub.cuh"
 #include "experts/cublaslt.cuh"
 #include "experts/cublaslt_grouped.cuh"
+#include "router/cublaslt.cuh"
 
 namespace coterie { inline namespace v0 {
 
@@ -19,6 +20,7 @@ template <Config C> requires(C.dtype == DType::bf16 || C.dtype == DType::fp16) s
 template <Config C>
 struct LibraryStages : Stages<C, Cuda> {
   static constexpr Config config = C;
+  CublasltRouter<config> router;
   CubDispatch<config> dispatch;
   typename library_experts<config>::type experts;
 };

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 #include "../cases.hpp"
+#include "router_case.hpp"
 
 namespace {
 using namespace coterie;
@@ -335,6 +336,27 @@ TEST_SUITE("cuda library: experts by cuBLASLt") {
     CHECK(stage.explain(on, 64).find("a baseline, up to 128 rows") != std::string::npos);
     CHECK(simt::survives_failing_calls([&] { (void)at.by(Loop<C>{}, on, view); }) == "");
     stage(on, {at.x.data(), 0}, view, {}, {}, {});                       // no tokens: nothing is needed, nothing is done
+  }
+  TEST_CASE("a router's logits by cuBLASLt: the host's routing, bit for bit, where sums are exact") {
+    constexpr Config biased{.experts = 9, .top_k = 2, .hidden = 40, .ffn = 1, .router = {.bias = 1}};
+    constexpr Config noisy{.experts = 6, .top_k = 2, .hidden = 33, .ffn = 1, .dtype = DType::fp16, .weights = DType::fp16, .router = {.precision = Precision::fp32, .weights = DType::fp16, .noise = Noise::softplus, .noise_size = 0.01f}};
+    constexpr Config jittered{.experts = 6, .top_k = 2, .hidden = 40, .ffn = 1, .router = {.noise = Noise::jitter, .noise_size = 0.125f}};
+    constexpr Config given = cuda_tests::of(8, 2, {.bias = 1});
+    for (std::int64_t tokens : {0, 1, 70}) {
+      CAPTURE(tokens);
+      int const schedules = tokens == 70 ? 18 : 2;
+      CHECK(simt::survives(schedules, cuda_tests::Same<biased, CublasltRouter<biased>>({.tokens = tokens, .gap = 1, .x_gap = 3, .whole = 1})) == "");
+      CHECK(simt::survives(schedules, cuda_tests::Same<noisy, CublasltRouter<noisy>>({.tokens = tokens, .seed = 5, .whole = 1})) == "");
+      CHECK(simt::survives(2, cuda_tests::Same<jittered, CublasltRouter<jittered>>({.tokens = tokens, .whole = 1})) == "");
+      CHECK(simt::survives(2, cuda_tests::Same<given, CublasltRouter<given>>({.tokens = tokens})) == "");
+    }
+    CHECK(simt::survives_failing_calls(cuda_tests::Same<biased, CublasltRouter<biased>>({.tokens = 7, .whole = 1})) == "");
+    if (simt::checked())
+      for (std::string const& name : simt::unnoticed(18, cuda_tests::Same<biased, CublasltRouter<biased>>({.tokens = 64, .whole = 1, .logits = 0}))) CHECK_MESSAGE(false, name << " can be left out, and nobody notices");
+    CHECK(CublasltRouter<biased>{}.explain(Cuda{}, 70).find("logits by cuBLASLt") == 0);
+    CHECK(CublasltRouter<given>{}.explain(Cuda{}, 70).find("the caller's logits") == 0);
+    cuda_tests::OnDevice<biased, CublasltRouter<biased>> const at(Cuda{}, cuda_tests::RouterCase<biased>({.tokens = 7}));
+    CHECK_THROWS_WITH_AS(CublasltRouter<biased>{}(Cuda{}, at.inputs(), at.view(), at.routing(), at.workspace().first(at.bytes - 1)), doctest::Contains("CublasltRouter: scratch is too small"), Error);
   }
   TEST_CASE("the bundle of libraries' stages: the layer of our own") {
     using Library = Layer<whole, Cuda, LibraryStages<whole>>;

@@ -146,7 +146,7 @@ template <class T> __global__ void give_kernel(Copied<T> x, Copied<float> logits
 }
 
 // A case on the device, with nothing behind any of its memory.
-template <ct::Config C> struct OnDevice {
+template <ct::Config C, class Stage = ct::Router<C, ct::Cuda>> struct OnDevice {
   template <class T> struct Given {
     explicit Given(std::vector<T> const& v) : from(v), to(v.size()) {}
     Copied<T> copied() const { return {from.data(), to.data(), static_cast<std::int64_t>(to.size())}; }
@@ -163,7 +163,7 @@ template <ct::Config C> struct OnDevice {
   simt::Array<std::byte> scratch;
 
   OnDevice(ct::Cuda const& on, RouterCase<C> const& k, std::size_t scratch_shift = 0)
-      : asked(k.asked), shift(scratch_shift), bytes(ct::Router<C, ct::Cuda>{}.workspace_bytes(on, asked.tokens)), packed(ct::Packer<C, ct::Cuda>::bytes(k.vocabulary)),
+      : asked(k.asked), shift(scratch_shift), bytes(Stage{}.workspace_bytes(on, asked.tokens)), packed(ct::Packer<C, ct::Cuda>::bytes(k.vocabulary)),
         x(k.x), logits_in(k.logits), given_weight(k.given_weight), given(k.given), token_ids(k.token_ids), expert(blank<C>(asked).expert),
         weight(blank<C>(asked).weight), shared(blank<C>(asked).shared), logits(blank<C>(asked).logits), scratch(sized(static_cast<std::int64_t>(shift + bytes))) {
     ct::Packer<C, ct::Cuda> pack{on, {packed.data(), packed.size()}, k.vocabulary};
@@ -177,7 +177,7 @@ template <ct::Config C> struct OnDevice {
   void run(ct::Cuda const& on) const {
     ct::launch(give_kernel<ct::element_t<C.dtype>>, ct::Launch{.grid = 1, .block = 64}, on.stream, ct::Where::here(), x.copied(), logits_in.copied(),
                given_weight.copied(), given.copied(), token_ids.copied());
-    ct::Router<C, ct::Cuda>{}(on, inputs(), view(), routing(), workspace());
+    Stage{}(on, inputs(), view(), routing(), workspace());
   }
   Routed routed() const { return {expert.get(), weight.get(), shared.get(), logits.get()}; }
 };
@@ -199,14 +199,14 @@ inline std::string difference(Routed const& got, Routed const& want) {
 }
 
 // A case, run by the device as configured: empty, or how it differs from the host's routing, bit for bit.
-template <ct::Config C> struct Same {
+template <ct::Config C, class Stage = ct::Router<C, ct::Cuda>> struct Same {
   RouterCase<C> k;
   Routed want;
   explicit Same(Asked const& a) : k(a), want(by_host(k)) {}
   std::string operator()() const {
     ct::Cuda on{};
     on.arch = k.asked.arch;
-    OnDevice<C> const at(on, k);
+    OnDevice<C, Stage> const at(on, k);
     at.run(on);
     return difference(at.routed(), want);
   }

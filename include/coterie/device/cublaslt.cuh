@@ -28,6 +28,13 @@ inline void check(cublasStatus_t code, Where at = Where::here()) {
 
 namespace device { inline namespace COTERIE_CUDA_BUILD {
 
+// Memory for the library to work in, a call at a time.
+#if defined(COTERIE_SIMT)
+inline constexpr std::size_t cublas_bytes = std::size_t{64} << 10;
+#else
+inline constexpr std::size_t cublas_bytes = std::size_t{32} << 20;       // what NVIDIA recommends for Hopper
+#endif
+
 template <class V> inline constexpr cudaDataType_t cublas_type = CUDA_R_32F;
 template <> inline constexpr cudaDataType_t cublas_type<bf16> = CUDA_R_16BF;
 template <> inline constexpr cudaDataType_t cublas_type<fp16> = CUDA_R_16F;
@@ -56,13 +63,13 @@ inline std::uint32_t alignment_of(std::uintptr_t v) {
   return a;
 }
 
-// w: [outputs][pitch], x: [rows][x_stride], y: [rows][y_stride]; `inputs` of each row count. All of type V, sums in fp32.
-template <class V> struct DenseProduct {
+// w: [outputs][pitch], x: [rows][x_stride], y: [rows][y_stride]; `inputs` of each row count. w and x of type V, sums in fp32.
+template <class V, class Y = V> struct DenseProduct {
   V const* w;
   std::int64_t outputs, inputs, pitch;
   V const* x;
   std::int64_t rows, x_stride;
-  V* y;
+  Y* y;
   std::int64_t y_stride;
 };
 
@@ -98,13 +105,13 @@ class MatmulCall {
   cublasLtMatmulPreferenceOpaque_t preference_{};
 };
 
-template <class V> void dense_product(CublasLt const& lt, Cuda const& on, DenseProduct<V> const& p, std::span<std::byte> memory, Where at) {
+template <class V, class Y> void dense_product(CublasLt const& lt, Cuda const& on, DenseProduct<V, Y> const& p, std::span<std::byte> memory, Where at) {
   MatmulCall call{at};
-  auto const layout = [&](cublasLtMatrixLayoutOpaque_t& l, std::int64_t columns, std::int64_t rows, std::int64_t stride) {
-    check(cublasLtMatrixLayoutInit(&l, cublas_type<V>, static_cast<std::uint64_t>(columns), static_cast<std::uint64_t>(rows), stride), at);
+  auto const layout = [&](cublasLtMatrixLayoutOpaque_t& l, cudaDataType_t type, std::int64_t columns, std::int64_t rows, std::int64_t stride) {
+    check(cublasLtMatrixLayoutInit(&l, type, static_cast<std::uint64_t>(columns), static_cast<std::uint64_t>(rows), stride), at);
   };
-  layout(call.a, p.inputs, p.outputs, p.pitch), layout(call.b, p.inputs, p.rows, p.x_stride), layout(call.y, p.outputs, p.rows, p.y_stride);
-  auto const aligned = [](void const* data, std::int64_t stride) { return alignment_of(reinterpret_cast<std::uintptr_t>(data) | static_cast<std::uintptr_t>(stride) * sizeof(V)); };
+  layout(call.a, cublas_type<V>, p.inputs, p.outputs, p.pitch), layout(call.b, cublas_type<V>, p.inputs, p.rows, p.x_stride), layout(call.y, cublas_type<Y>, p.outputs, p.rows, p.y_stride);
+  auto const aligned = []<class T>(T const* data, std::int64_t stride) { return alignment_of(reinterpret_cast<std::uintptr_t>(data) | static_cast<std::uintptr_t>(stride) * sizeof(T)); };
   call.prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, aligned(p.w, p.pitch));
   call.prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, aligned(p.x, p.x_stride));
   call.prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, aligned(p.y, p.y_stride));

@@ -22,11 +22,6 @@ class CublasltFfn {
   using Stage = device::FfnStage<V, typename Layout::ExpertT, C.expert>;
   static_assert(C.weights == C.dtype, "coterie: cuBLASLt multiplies matrices of one type: Config::weights must be Config::dtype");
   static constexpr bool weigh_input = C.router.place == Place::input;
-#if defined(COTERIE_SIMT)
-  static constexpr std::size_t library_bytes = std::size_t{64} << 10;
-#else
-  static constexpr std::size_t library_bytes = std::size_t{32} << 20;    // what NVIDIA recommends for Hopper
-#endif
   static constexpr std::int64_t up_outputs = Layout::gate_up.rows(), up_pitch = device::round_up(up_outputs, device::interleave);
 
  protected:
@@ -42,8 +37,8 @@ class CublasltFfn {
     p.a = arena.take<V>(rows * Layout::gate_up.pitch());
     p.up = arena.take<V>(rows * up_pitch);
     p.h = arena.take<V>(rows * Layout::down.pitch());
-    p.cublas[0] = arena.rest(library_bytes);
-    p.cublas[1] = apart ? arena.rest(library_bytes) : p.cublas[0];
+    p.cublas[0] = arena.rest(device::cublas_bytes);
+    p.cublas[1] = apart ? arena.rest(device::cublas_bytes) : p.cublas[0];
     return p;
   }
   // What one call is about.

@@ -8,6 +8,18 @@
 
 namespace coterie { inline namespace v0 {
 
+namespace device { inline namespace COTERIE_CUDA_BUILD {
+
+// Who multiplies for the logits: few tokens by inputs split over warps, many by tiles. wide: rows that 16-byte copies can read.
+struct OwnLogits {
+  template <class P> void operator()(Cuda const& on, Arch path, P const& p, bool wide, bool few, Where at) const {
+    if (wide && path != Arch::plain && few) split_product(on, p, at);
+    else multiply(on, wide ? path : Arch::plain, p, false, at);
+  }
+};
+
+}}
+
 template <Config C>
 struct Router<C, Cuda> {
   static constexpr Config config = C;
@@ -30,6 +42,10 @@ struct Router<C, Cuda> {
 
   void operator()(Cuda const& on, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& to,
                   std::span<std::byte> scratch, Where at = Where::here()) const {
+    run(on, in, packed, to, scratch, at, device::OwnLogits{});
+  }
+  // With a multiplication of the caller's choice.
+  template <class Multiply> void run(Cuda const& on, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& to, std::span<std::byte> scratch, Where at, Multiply const& multiply) const {
     std::int64_t const n = in.x.rows;
     Arguments arguments{"Router", at};
     router_arguments<config>(arguments, in, to, has_logits);
@@ -39,7 +55,7 @@ struct Router<C, Cuda> {
       arguments.resident(on, nullptr);
       launch(device::given_kernel<slots(C)>, device::strided(on, n * slots(C)), on.stream, at, in.routing.expert, in.routing.weight, to.expert, to.weight);
     } else {
-      device::RouteWork<config> const work = prepare(on, in, packed, to, scratch, arguments, at);
+      device::RouteWork<config> const work = prepare(on, in, packed, to, scratch, arguments, at, multiply);
       if constexpr (by_warp) {
         launch(device::route_warp_kernel<Router>, {.grid = dim3(device::grid_of(device::ceil_div(n, 4), "Router: too many tokens", at)), .block = dim3(128), .programmatic = on.device.programmatic}, on.stream, at, work);
       } else {
@@ -56,8 +72,9 @@ struct Router<C, Cuda> {
   }
 
   // Asks for what the routing program reads, and launches the logits; a kernel that runs the program needs no more than what is returned.
+  template <class Multiply = device::OwnLogits>
   device::RouteWork<config> prepare(Cuda const& on, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& to,
-                                    std::span<std::byte> scratch, Arguments& arguments, Where at) const {
+                                    std::span<std::byte> scratch, Arguments& arguments, Where at, Multiply const& multiply = {}) const {
     std::int64_t const n = in.x.rows;
     [[maybe_unused]] Arch const path = on.path(at);
     arguments.scratch("scratch", scratch, workspace_bytes(on, n));
@@ -74,7 +91,7 @@ struct Router<C, Cuda> {
       require(in.router_x.data && in.router_x.rows == n, "Router: RouterInput::separate needs Inputs::router_x with as many rows as x", in.router_x.rows, n, at);
     Arena arena{scratch};
     Pieces const p = carve(arena, n);
-    logits(on, path, in, packed, to, p, at);
+    logits(on, path, in, packed, to, p, at, multiply);
     device::Reader<config> const weights{packed.data};
     auto const& l = weights.layout;
     return {.in = in, .to = to, .header = packed.data ? packed.data + l.header : nullptr, .select_bias = weights.floats(l.select_bias),
@@ -113,9 +130,10 @@ struct Router<C, Cuda> {
   }
 
   // z[T,N], with bias, in the precision the config asks for; copied to Routing::logits if the caller wants them.
-  static void logits(Cuda const& on, Arch path, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& to, Pieces const& p, Where at) {
+  template <class Multiply>
+  static void logits(Cuda const& on, Arch path, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& to, Pieces const& p, Where at, Multiply const& by) {
     std::int64_t const n = in.x.rows;
-    (void)path;
+    (void)path, (void)by;
     constexpr bool round = C.router.precision != Precision::fp32 && bits(C.router.weights) <= bits(C.dtype);
     device::Reader<config> const weights{packed.data};
     float const* const bias = C.router.bias ? weights.floats(weights.layout.router_bias) : nullptr;
@@ -130,8 +148,7 @@ struct Router<C, Cuda> {
         device::Product<A, typename Layout::RouterT, Store> const product{.a = a, .a_stride = stride, .map = nullptr, .b = weights.template at<typename Layout::RouterT>(panels), .b_group = 0,
                               .b_rows = Layout::router.rows(), .b_pitch = Layout::router.pitch(), .inputs = H, .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = n},
                               .epilogue = {.to = z, .stride = N, .columns = N, .bias = add}};
-        if (wide && path != Arch::plain && few(n)) device::split_product(on, product, at);
-        else device::multiply(on, wide ? path : Arch::plain, product, false, at);
+        by(on, path, product, wide, few(n), at);
       };
       bool const noisy = in.seed != 0;
       if (jittered && noisy) {

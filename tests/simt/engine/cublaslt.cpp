@@ -64,9 +64,10 @@ struct One {                                       // product: D[m, n] = alpha o
   void* d;
   float alpha, beta;
 };
-void multiply(LibraryWork& memory, Operation const& o, std::int32_t type, One const& p) {
-  std::size_t const size = size_of(type);
-  auto const column = [&](void const* base, std::int64_t c, std::int64_t stride) { return static_cast<char*>(const_cast<void*>(base)) + static_cast<std::size_t>(c * stride) * size; };
+void multiply(LibraryWork& memory, Operation const& o, std::int32_t type, std::int32_t to_type, One const& p) {
+  std::size_t const size = size_of(type), to_size = size_of(to_type);
+  auto const place = [](void const* base, std::int64_t c, std::int64_t stride, std::size_t bytes) { return static_cast<char*>(const_cast<void*>(base)) + static_cast<std::size_t>(c * stride) * bytes; };
+  auto const column = [&](void const* base, std::int64_t c, std::int64_t stride) { return place(base, c, stride, size); };
   for (std::int64_t c = 0; c < p.a_columns; ++c)
     if (!memory.reads(column(p.a, c, p.lda), static_cast<std::size_t>(p.a_rows) * size)) return;
   for (std::int64_t c = 0; c < p.n; ++c)
@@ -76,14 +77,14 @@ void multiply(LibraryWork& memory, Operation const& o, std::int32_t type, One co
     for (std::int64_t j = 0; j < p.k; ++j) a[static_cast<std::size_t>(i * p.k + j)] = number(type, p.a, o.transpose_a == CUBLAS_OP_T ? i * p.lda + j : j * p.lda + i);
   for (std::int64_t c = 0; c < p.n; ++c) {
     for (std::int64_t j = 0; j < p.k; ++j) b[static_cast<std::size_t>(j)] = number(type, p.b, c * p.ldb + j);
-    void* const to = column(p.d, c, p.ldd);
-    if (p.beta != 0 && !memory.reads(to, static_cast<std::size_t>(p.m) * size)) return;
-    if (!memory.writes(to, static_cast<std::size_t>(p.m) * size)) return;
+    void* const to = place(p.d, c, p.ldd, to_size);
+    if (p.beta != 0 && !memory.reads(to, static_cast<std::size_t>(p.m) * to_size)) return;
+    if (!memory.writes(to, static_cast<std::size_t>(p.m) * to_size)) return;
     for (std::int64_t i = 0; i < p.m; ++i) {
       float sum = 0;
       float const* const w = &a[static_cast<std::size_t>(i * p.k)];
       for (std::int64_t j = 0; j < p.k; ++j) sum += w[j] * b[static_cast<std::size_t>(j)];
-      store(type, to, i, p.alpha * sum + (p.beta != 0 ? p.beta * number(type, to, i) : 0.f));
+      store(to_type, to, i, p.alpha * sum + (p.beta != 0 ? p.beta * number(to_type, to, i) : 0.f));
     }
   }
 }
@@ -102,7 +103,7 @@ void use_workspace(LibraryWork& memory, Call const& c) {
 void run_dense(LibraryWork& memory, Call const& c, float alpha, float beta) {
   use_workspace(memory, c);
   auto const n = [](std::uint64_t v) { return static_cast<std::int64_t>(v); };
-  multiply(memory, c.o, c.a.type, {.m = n(c.d.rows), .n = n(c.d.columns), .k = n(c.b.rows), .a_rows = n(c.a.rows), .a_columns = n(c.a.columns), .lda = c.a.stride, .ldb = c.b.stride,
+  multiply(memory, c.o, c.a.type, c.d.type, {.m = n(c.d.rows), .n = n(c.d.columns), .k = n(c.b.rows), .a_rows = n(c.a.rows), .a_columns = n(c.a.columns), .lda = c.a.stride, .ldb = c.b.stride,
                                    .ldd = c.d.stride, .a = c.from_a, .b = c.from_b, .d = c.to, .alpha = alpha, .beta = beta});
 }
 void run_grouped(LibraryWork& memory, Call const& c) {
@@ -130,16 +131,17 @@ void run_grouped(LibraryWork& memory, Call const& c) {
     for (std::uintptr_t v : {reinterpret_cast<std::uintptr_t>(p.a), reinterpret_cast<std::uintptr_t>(p.b), reinterpret_cast<std::uintptr_t>(p.d), static_cast<std::uintptr_t>(p.lda) * size,
                              static_cast<std::uintptr_t>(p.ldb) * size, static_cast<std::uintptr_t>(p.ldd) * size})
       if (v % 16) return find("cublasLtMatmul: a group's matrix is not aligned to 16 bytes", g, 0, 34);
-    multiply(memory, c.o, c.a.type, p);
+    multiply(memory, c.o, c.a.type, c.d.type, p);
   }
 }
 
-bool one_type(Layout const& a, Layout const& b, Layout const& c, Layout const& d) {
-  return a.type == b.type && a.type == c.type && a.type == d.type && (a.type == CUDA_R_32F || a.type == CUDA_R_16BF || a.type == CUDA_R_16F);
+// Operands of one type, results of the same or of fp32; in groups the same.
+bool known_types(Layout const& a, Layout const& b, Layout const& c, Layout const& d) {
+  return a.type == b.type && c.type == d.type && (a.type == d.type || (d.type == CUDA_R_32F && a.groups == 0)) && (a.type == CUDA_R_32F || a.type == CUDA_R_16BF || a.type == CUDA_R_16F);
 }
 // What the releases know to do on the emulated device.
 cublasStatus_t judge(Operation const& o, Layout const& a, Layout const& b, Layout const& c, Layout const& d) {
-  if (o.compute != CUBLAS_COMPUTE_32F || o.scale != CUDA_R_32F || o.transpose_b != CUBLAS_OP_N || !one_type(a, b, c, d)) return CUBLAS_STATUS_NOT_SUPPORTED;
+  if (o.compute != CUBLAS_COMPUTE_32F || o.scale != CUDA_R_32F || o.transpose_b != CUBLAS_OP_N || !known_types(a, b, c, d)) return CUBLAS_STATUS_NOT_SUPPORTED;
   if (a.groups != b.groups || a.groups != d.groups || c.groups != d.groups) return CUBLAS_STATUS_INVALID_VALUE;
   if (a.groups) {
     int const major = engine.config.device.major;
