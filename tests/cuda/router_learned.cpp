@@ -24,7 +24,7 @@ constexpr Config over_logits(Config c) {
 template <Config C> void exact(On<C> on, Asked a = {}) {
   a.whole = 1;
   for (Arch arch : arches())
-    for (std::int64_t tokens : {0, 1, 7, 64, 65, 257}) {
+    for (std::int64_t tokens : {0, 1, 7, 64, 65, 257, 520}) {
       if (simt::checked() && tokens > 65) continue;
       a.arch = arch, a.tokens = tokens, a.gap = tokens % 3;
       check(on, a, tokens == 7 ? 18 : 2);
@@ -223,7 +223,7 @@ TEST_SUITE("cuda router") {
     near_sizes(On<invariant(wide)>{});
     near_sizes(On<fp32>{});
     near_sizes(On<separate>{});
-    for (std::int64_t tokens : {1, 17}) near(On<tall>{}, tokens);
+    for (std::int64_t tokens : {1, 17, 90}) near(On<tall>{}, tokens);
     near(On<tall_fp32>{}, 9);
     near_sizes(On<noisy>{}, 5);
     near_sizes(On<jittery>{}, 5);
@@ -233,16 +233,17 @@ TEST_SUITE("cuda router") {
     if (!simt::checked()) return;
     Same<everything> const gaussian({.tokens = 64, .seed = 3, .whole = 1, .logits = 0, .arch = Arch::plain});
     Same<reads(5, 2, 1, DType::fp32, {.precision = Precision::fp32, .weights = DType::fp32, .noise = Noise::jitter, .noise_size = 0.125f})> const jitter({.tokens = 64, .seed = 3, .whole = 1});
-    Same<tall> const split({.tokens = 17, .whole = 1, .logits = 0});
+    Same<tall> const split({.tokens = 17, .whole = 1, .logits = 0}), many({.tokens = 70, .whole = 1, .logits = 0});
     auto const all = [&] {
-      std::string const first = gaussian(), second = jitter(), third = split();
-      return first + second + third;
+      std::string const first = gaussian(), second = jitter(), third = split(), fourth = many();
+      return first + second + third + fourth;
     };
     for (std::string const& name : simt::unnoticed(18, all)) CHECK_MESSAGE(false, name << " can be left out, and nobody notices");
   }
   TEST_CASE("memory accesses of a split product: whole sectors") {
     if (!simt::checked()) return;
-    for (std::string const& line : simt::wasteful_lines(Same<tall>({.tokens = 16, .whole = 1}))) CHECK_MESSAGE(line.find("split_product.cuh") == std::string::npos, line);
+    for (std::int64_t tokens : {16, 96})
+      for (std::string const& line : simt::wasteful_lines(Same<tall>({.tokens = tokens, .whole = 1}))) CHECK_MESSAGE(line.find("split_product.cuh") == std::string::npos, line);
   }
   TEST_CASE("a failing call of the runtime throws and leaves nothing behind") {
     CHECK(simt::survives_failing_calls(Same<everything>({.tokens = 7, .seed = 3, .whole = 1})) == "");

@@ -7,43 +7,63 @@
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
 inline constexpr int split_warps = 8;
-// Rows and outputs of a block: one mma.sync, where there is one for the types; otherwise what a warp keeps sums of.
-template <class P> struct SplitTile {
-  static constexpr int rows = has_mma<P> ? 16 : stream_rows, outputs = has_mma<P> ? 8 : stream_outputs, threads = 32 * split_warps;
+// Rows and outputs of a block: 16 x 8, one mma.sync, for few rows; 32 x 16 for more, where both operands would be read too often. Types without
+// mma.sync: what a warp keeps sums of.
+template <class P, int Blocks> struct SplitTile {
+  static constexpr int blocks = Blocks;          // of 16 rows and of 8 outputs
+  static constexpr int rows = has_mma<P> ? 16 * Blocks : stream_rows, outputs = has_mma<P> ? 8 * Blocks : stream_outputs, threads = 32 * split_warps;
   float sum[split_warps][rows][outputs];
+  // Where a sum of row r, output c stands: eight outputs of four neighbouring rows meet no bank twice.
+  COTERIE_DEVICE static int place(int r, int c) { return outputs == 16 ? c ^ r / 2 % 2 * 8 : c; }
 };
 
-// Sums of 16 rows and 8 rows of b over inputs [from, to), as mma.sync holds them. Lanes 4 i to 4 i + 3 read 32 neighbouring inputs of row i,
-// 16 bytes each; in which order mma.sync meets them is the same for both operands. A warp calls.
-template <class P> COTERIE_DEVICE void split_mma(P const& p, std::int64_t first_row, std::int64_t first_output, std::int64_t from, std::int64_t to, float (&sum)[4]) {
+// Sums of 16 rows and 8 rows of b, or Blocks times as many, over inputs [from, to), as mma.sync holds them. Lanes 4 i to 4 i + 3 read 32
+// neighbouring inputs of row i, 16 bytes each; in which order mma.sync meets them is the same for both operands. A warp calls.
+template <class P, int Blocks> COTERIE_DEVICE void split_mma(P const& p, std::int64_t first_row, std::int64_t first_output, std::int64_t from, std::int64_t to, float (&sum)[Blocks][Blocks][4]) {
   using V = typename P::A;
-  constexpr int ahead = 4, step = 32;            // 48 bytes a lane each: 48 KiB of a block are under way
+  constexpr int ahead = Blocks == 1 ? 4 : 2, step = 32;                  // 48 KiB of a block are under way
   int const lane = static_cast<int>(threadIdx.x % 32), i = lane / 4;
-  auto const row = [&](std::int64_t r) { return p.a + (r < p.groups.rows ? r : 0) * p.a_stride; };
-  std::int64_t const output = first_output + i < p.b_rows ? first_output + i : 0;
-  V const *const upper = row(first_row + i), *const lower = row(first_row + i + 8), *const weights = p.b + output * p.b_pitch;
+  V const *rows[Blocks][2], *weights[Blocks];
+#pragma unroll
+  for (int m = 0; m < Blocks; ++m) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      std::int64_t const r = first_row + m * 16 + half * 8 + i;
+      rows[m][half] = p.a + (r < p.groups.rows ? r : 0) * p.a_stride;
+    }
+    std::int64_t const output = first_output + m * 8 + i;
+    weights[m] = p.b + (output < p.b_rows ? output : 0) * p.b_pitch;
+  }
 #pragma unroll 1
   for (std::int64_t first = from; first < to; first += ahead * step) {
-    uint4 a[ahead][2], b[ahead];
+    uint4 a[ahead][Blocks][2], b[ahead][Blocks];
 #pragma unroll
     for (int s = 0; s < ahead; ++s) {
       std::int64_t const k = first + s * step + lane % 4 * 8;
       bool const inside = k < to;
-      b[s] = inside ? ptx::load16(weights + k) : uint4{};
-      a[s][0] = inside ? ptx::load16(upper + k) : uint4{};
-      a[s][1] = inside ? ptx::load16(lower + k) : uint4{};
+#pragma unroll
+      for (int m = 0; m < Blocks; ++m) {
+        b[s][m] = inside ? ptx::load16(weights[m] + k) : uint4{};
+        a[s][m][0] = inside ? ptx::load16(rows[m][0] + k) : uint4{};
+        a[s][m][1] = inside ? ptx::load16(rows[m][1] + k) : uint4{};
+      }
     }
 #pragma unroll
-    for (int s = 0; s < ahead; ++s) {
-      std::uint32_t const front[4]{a[s][0].x, a[s][1].x, a[s][0].y, a[s][1].y}, back[4]{a[s][0].z, a[s][1].z, a[s][0].w, a[s][1].w};
-      ptx::mma_m16n8k16<V>(sum, front, b[s].x, b[s].y);
-      ptx::mma_m16n8k16<V>(sum, back, b[s].z, b[s].w);
-    }
+    for (int s = 0; s < ahead; ++s)
+#pragma unroll
+      for (int m = 0; m < Blocks; ++m) {
+        uint4 const upper = a[s][m][0], lower = a[s][m][1];
+        std::uint32_t const front[4]{upper.x, lower.x, upper.y, lower.y}, back[4]{upper.z, lower.z, upper.w, lower.w};
+#pragma unroll
+        for (int n = 0; n < Blocks; ++n) {
+          ptx::mma_m16n8k16<V>(sum[m][n], front, b[s][n].x, b[s][n].y);
+          ptx::mma_m16n8k16<V>(sum[m][n], back, b[s][n].z, b[s][n].w);
+        }
+      }
   }
 }
 
-template <class P> __global__ void __launch_bounds__(SplitTile<P>::threads, 1) split_product_kernel(P const p) {
-  using T = SplitTile<P>;
+template <class P, class T> __global__ void __launch_bounds__(T::threads, 1) split_product_kernel(P const p) {
   static_assert(!P::Epilogue::paired);
   T& s = ptx::dynamic_shared<T>();
   int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
@@ -54,10 +74,16 @@ template <class P> __global__ void __launch_bounds__(SplitTile<P>::threads, 1) s
   std::int64_t const part = round_up(ceil_div(p.inputs, split_warps), 128), from = warp * part < p.inputs ? warp * part : p.inputs;
   std::int64_t const to = from + part < p.inputs ? from + part : p.inputs;
   if constexpr (has_mma<P>) {
-    float sum[4] = {};
+    float sum[T::blocks][T::blocks][4] = {};
     split_mma(p, row0, output0, from, to, sum);
-    store_two(&s.sum[warp][lane / 4][lane % 4 * 2], sum[0], sum[1], true);
-    store_two(&s.sum[warp][lane / 4 + 8][lane % 4 * 2], sum[2], sum[3], true);
+#pragma unroll
+    for (int m = 0; m < T::blocks; ++m)
+#pragma unroll
+      for (int n = 0; n < T::blocks; ++n) {
+        int const r = m * 16 + lane / 4, c = T::place(r, n * 8 + lane % 4 * 2);                // the same eight rows further on
+        store_two(&s.sum[warp][r][c], sum[m][n][0], sum[m][n][1], true);
+        store_two(&s.sum[warp][r + 8][c], sum[m][n][2], sum[m][n][3], true);
+      }
   } else {
     typename P::A const* a[stream_rows];
     typename P::B const* b[stream_outputs];
@@ -70,19 +96,28 @@ template <class P> __global__ void __launch_bounds__(SplitTile<P>::threads, 1) s
       for (int n = 0; n < stream_outputs; ++n) s.sum[warp][lane][n] = mine[n];
   }
   COTERIE_SYNC("split_product: sums of the warps", __syncthreads());
-  int const t = static_cast<int>(threadIdx.x), column = t % T::outputs;
-  std::int64_t const row = row0 + t / T::outputs, output = output0 + column;
-  if (t >= T::rows * T::outputs || row >= p.groups.rows || output >= p.epilogue.columns) return;
-  float sum = 0;
-  for (int w = 0; w < split_warps; ++w) sum += s.sum[w][t / T::outputs][column];
-  *p.epilogue.at(row, static_cast<int>(output)) = from_float<typename P::Epilogue::To>(p.epilogue.value(0, row, static_cast<int>(output), sum));
+  for (int t = static_cast<int>(threadIdx.x); t < T::rows * T::outputs; t += T::threads) {
+    int const r = t / T::outputs, c = t % T::outputs;
+    std::int64_t const row = row0 + r, output = output0 + c;
+    if (row >= p.groups.rows || output >= p.epilogue.columns) continue;
+    float sum = 0;
+    for (int w = 0; w < split_warps; ++w) sum += s.sum[w][r][T::place(r, c)];
+    *p.epilogue.at(row, static_cast<int>(output)) = from_float<typename P::Epilogue::To>(p.epilogue.value(0, row, static_cast<int>(output), sum));
+  }
 }
 
 // One group, rows as they stand; both operands readable eight inputs at a time.
-template <class P> void split_product(Cuda const& on, P const& p, Where at) {
-  using T = SplitTile<P>;
+template <class T, class P> void split_product(Cuda const& on, P const& p, Where at) {
   std::int64_t const blocks = ceil_div(p.groups.rows, T::rows) * ceil_div(p.epilogue.columns, T::outputs);
-  launch(split_product_kernel<P>, {.grid = dim3(grid_of(blocks, "Cuda: too many tiles", at)), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.programmatic}, on.stream, at, p);
+  launch(split_product_kernel<P, T>, {.grid = dim3(grid_of(blocks, "Cuda: too many tiles", at)), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.programmatic}, on.stream, at, p);
 }
+// A tile's size does not show in its sums. (Where it changes: by arithmetic, not yet measured on a GPU.)
+template <class P> void split_product(Cuda const& on, P const& p, Where at) {
+  if constexpr (has_mma<P>)
+    if (p.groups.rows > 64) return split_product<SplitTile<P, 2>>(on, p, at);
+  split_product<SplitTile<P, 1>>(on, p, at);
+}
+// Rows up to which whole tiles would leave most multiprocessors idle.
+template <class P> inline constexpr std::int64_t split_rows = has_mma<P> ? 512 : 64;
 
 }}}}

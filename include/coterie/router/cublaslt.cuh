@@ -21,7 +21,7 @@ template <class Store> __global__ void __launch_bounds__(256) finish_logits_kern
 struct CublasltLogits {
   CublasLt lt;
   std::span<std::byte> memory;
-  template <class P> void operator()(Cuda const& on, Arch path, P const& p, bool wide, bool few, Where at) const {
+  template <class P> void operator()(Cuda const& on, Arch path, P const& p, bool wide, bool split, Where at) const {
     if constexpr (std::is_same_v<typename P::A, typename P::B>) {
       dense_product(lt, on, DenseProduct<typename P::A, float>{.w = p.b, .outputs = p.epilogue.columns, .inputs = p.inputs, .pitch = p.b_pitch, .x = p.a, .rows = p.groups.rows, .x_stride = p.a_stride,
                                                                .y = p.epilogue.to, .y_stride = p.epilogue.stride}, memory, at);
@@ -29,7 +29,7 @@ struct CublasltLogits {
       how.programmatic = 0;
       launch(finish_logits_kernel<typename P::Epilogue>, how, on.stream, at, p.epilogue, p.groups.rows);
     } else {
-      OwnLogits{}(on, path, p, wide, few, at);
+      OwnLogits{}(on, path, p, wide, split, at);
     }
   }
 };

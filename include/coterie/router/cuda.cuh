@@ -10,10 +10,11 @@ namespace coterie { inline namespace v0 {
 
 namespace device { inline namespace COTERIE_CUDA_BUILD {
 
-// Who multiplies for the logits: few tokens by inputs split over warps, many by tiles. wide: rows that 16-byte copies can read.
+// Who multiplies for the logits: few tokens by inputs split over warps, many by tiles. wide: rows that 16-byte copies can read; split: whether
+// the order of adding may depend on the number of tokens.
 struct OwnLogits {
-  template <class P> void operator()(Cuda const& on, Arch path, P const& p, bool wide, bool few, Where at) const {
-    if (wide && path != Arch::plain && few) split_product(on, p, at);
+  template <class P> void operator()(Cuda const& on, Arch path, P const& p, bool wide, bool split, Where at) const {
+    if (wide && path != Arch::plain && split && p.groups.rows <= split_rows<P>) split_product(on, p, at);
     else multiply(on, wide ? path : Arch::plain, p, false, at);
   }
 };
@@ -31,8 +32,6 @@ struct Router<C, Cuda> {
   static constexpr bool has_logits = C.router.input != RouterInput::token_ids && C.router.input != RouterInput::given;
   static constexpr bool jittered = C.router.noise == Noise::jitter;
 
-  // The inputs are split over warps: another order of adding.
-  static constexpr bool few(std::int64_t tokens) { return tokens <= 64 && !C.batch_invariant; }
 
   std::size_t workspace_bytes(Cuda const&, std::int64_t tokens) const {
     Arena arena;
@@ -102,7 +101,8 @@ struct Router<C, Cuda> {
   std::string explain(Cuda const& on, std::int64_t tokens) const {
     if constexpr (C.router.input == RouterInput::given) return "the caller's own Routing";
     Arch const path = H % 8 == 0 ? on.path() : Arch::plain;
-    std::string const product = few(tokens) && path != Arch::plain ? "inputs split over " + std::to_string(device::split_warps) + " warps" : device::explain_product<T, typename Layout::RouterT>(path, tokens, 1, false);
+    using Product = device::Product<T, typename Layout::RouterT, device::StoreRows<float>>;
+    std::string const product = !C.batch_invariant && tokens <= device::split_rows<Product> && path != Arch::plain ? "inputs split over " + std::to_string(device::split_warps) + " warps" : device::explain_product<T, typename Layout::RouterT>(path, tokens, 1, false);
     return (learned ? "logits: " + product + ", fp32 sums" : std::string(C.router.input == RouterInput::logits ? "the caller's logits" : "no logits")) +
            (by_warp ? "; a warp per token" : "; a thread per token") + ": top " + std::to_string(C.top_k) + " of " + std::to_string(candidates(C)) + " for " + std::to_string(tokens) +
            " tokens" + on.remark();
@@ -148,7 +148,7 @@ struct Router<C, Cuda> {
         device::Product<A, typename Layout::RouterT, Store> const product{.a = a, .a_stride = stride, .map = nullptr, .b = weights.template at<typename Layout::RouterT>(panels), .b_group = 0,
                               .b_rows = Layout::router.rows(), .b_pitch = Layout::router.pitch(), .inputs = H, .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = n},
                               .epilogue = {.to = z, .stride = N, .columns = N, .bias = add}};
-        by(on, path, product, wide, few(n), at);
+        by(on, path, product, wide, !C.batch_invariant, at);
       };
       bool const noisy = in.seed != 0;
       if (jittered && noisy) {
