@@ -240,6 +240,16 @@ template <DType D, QuantConfig Q> void decodes_every_code() {
     else if (isa == Isa::avx512_bf16) check(DotEngine{isa}, narrow);
   }
 }
+// Ones under every scale that e8m0 has, 2^-127 to 2^127 and NaN, a group each.
+struct EveryScale {
+  int outputs = 32, inputs = 256;
+  GroupScale group_scale(std::int64_t o, std::int64_t i) const {
+    int const e = static_cast<int>(o * 8 + i / 32);
+    return {e == 255 ? NAN : std::ldexp(1.f, e - 127), 0};
+  }
+  unsigned code(std::int64_t, std::int64_t, GroupScale) const { return 2; }
+};
+
 template <class Each> void with_flushed_subnormals([[maybe_unused]] Each const& each) {     // as -ffast-math has them
 #if defined(__x86_64__)
   unsigned const was = __builtin_ia32_stmxcsr();
@@ -331,6 +341,33 @@ TEST_SUITE("host") {
     };
     all();
     with_flushed_subnormals(all);
+  }
+  TEST_CASE("every scale of mxfp4 is itself on every path, the least (a subnormal number) and NaN too") {
+    using T = Quantised<DType::mxfp4, QuantConfig{}>;
+    constexpr EveryScale source;
+    constexpr PanelShape shape{.outputs = source.outputs, .inputs = source.inputs};
+    std::vector<std::byte> packed(PanelShape::bytes<T>(shape));
+    Pool pool{1};
+    pack_quantised(pool, reinterpret_cast<T*>(packed.data()), shape, source, source);
+    std::vector<float> a(256 * 24);
+    for (std::size_t r = 0; r < 24; ++r) a[r * 256 + r % 8 * 32 + r] = 1;                      // row r reads group r % 8
+    std::vector<bf16> narrow;
+    for (float v : a) narrow.push_back(from_float<bf16>(v));
+    auto const check = [&](auto const& engine, auto const& inputs) {
+      for (int rows : {8, 24}) {
+        auto const y = multiply_rows(engine, reinterpret_cast<T const*>(packed.data()), shape, inputs, rows);
+        long wrong = 0;
+        for (int r = 0; r < rows; ++r)
+          for (int o = 0; o < 31; ++o) wrong += y[static_cast<std::size_t>(r * 32 + o)] != source.group_scale(o, r % 8 * 32).scale;
+        CHECK(wrong == 0);
+        for (std::size_t r = 0; r < 8; ++r) CHECK(is_nan(y[r * 32 + 31]));
+      }
+    };
+    for (Isa isa : cases::paths()) {
+      INFO(std::string(name(isa)));
+      if (isa <= Isa::avx512) check(VectorEngine{isa}, a);
+      else if (isa == Isa::avx512_bf16) check(DotEngine{isa}, narrow);
+    }
   }
   TEST_CASE("infinite and NaN codes of e5m2 are infinities and NaN on the vector paths") {
     constexpr int Out = 16, In = 32;

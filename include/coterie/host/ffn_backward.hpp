@@ -225,9 +225,8 @@ template <class Kind> class FfnBackward {
     if (!a.rows.dgamma) return;
     for (std::int64_t r = a.group.begin; r < a.group.end; ++r)
       for (std::int64_t i = 0; i * a.rows.gamma_columns < a.s.ffn(); ++i) {
-        float sum = 0;
-        for (std::int64_t f = i * a.rows.gamma_columns; f < (i + 1) * a.rows.gamma_columns; ++f) sum += a.p.products[r * a.s.blocks() * wide + f];
-        a.rows.dgamma[r * a.rows.gamma_stride + i] = sum;
+        std::int64_t const first = i * a.rows.gamma_columns;
+        a.rows.dgamma[r * a.rows.gamma_stride + i] = sum(a.p.products + r * a.s.blocks() * wide + first, a.rows.gamma_columns);
       }
   }
 };

@@ -42,8 +42,8 @@ template <int Lanes> [[gnu::always_inline]] inline void load_scales(fp16 const* 
 template <int Lanes> [[gnu::always_inline]] inline void load_scales(e8m0 const* from, floats<Lanes>& to) {
   words<Lanes> e;
   widen_bytes(reinterpret_cast<std::byte const*>(from), e);
-  words<Lanes> const least = (words<Lanes>)(e == 0u), nan = (words<Lanes>)(e == 255u);
-  to = (floats<Lanes>)(e << 23 | (least & 0x00400000u) | (nan & 0x7fc00000u));
+  words<Lanes> const least_or_nan = (words<Lanes>)(((e + 1u) & 254u) == 0u);        // 0 and 255 have one more bit
+  to = (floats<Lanes>)(e << 23 | (least_or_nan & 0x00400000u));
 }
 template <int Lanes> [[gnu::always_inline]] inline void load_zeros(std::byte const* from, floats<Lanes>& to) {
   words<Lanes> zero;
