@@ -166,7 +166,7 @@ TEST_SUITE("experts") {
     cases::Random random{6};
     Checkpoint<c> const w{random, Numbers::whole};
     Checkpoint<staged> const v{random, Numbers::whole};
-    ExpertsCase<c> const batch{w, random, Numbers::whole, 12, {3, 0, 17, 1, 0}}, few{w, random, Numbers::whole, 7, {1, 0, 9, 3, 1}};
+    ExpertsCase<c> const batch{w, random, Numbers::whole, 12, {3, 0, 17, 1, 0}}, few{w, random, Numbers::whole, 7, {1, 0, 9, 3, 1}}, many{w, random, Numbers::whole, 60, {3, 0, 60, 40, 0}};
     ExpertsCase<staged> const other{v, random, Numbers::whole, 12, {3, 0, 17, 1, 0}};
     for (ct::Arch path : arches()) {
       std::string const arch = ct::name(path);
@@ -177,9 +177,10 @@ TEST_SUITE("experts") {
     }
     // The products' own are deleted in product.cpp, at sizes that need them all; here those between kernels.
     check_waits([&] { return batch.failure(ct::Arch::plain); }, {"plain_product: the kernel ahead"});
-    check_waits([&] { return other.failure(ct::Arch::sm_80); }, {"stage_rows: the kernel ahead", "mma_product: the kernel ahead"});
+    check_waits([&] { return other.failure(ct::Arch::sm_80); }, {"stage_rows: the kernel ahead", "swapped_product: the kernel ahead"});
+    check_waits([&] { return many.failure(ct::Arch::sm_80); }, {"mma_product: the kernel ahead"});
     check_waits([&] { return few.failure(ct::Arch::sm_80); }, {"stream_product: the kernel ahead"});
-    if (ct::Cuda{}.device.hopper) check_waits([&] { return batch.failure(ct::Arch::sm_90a); }, {"wgmma_product: the kernel ahead"});
+    if (ct::Cuda{}.device.hopper) check_waits([&] { return many.failure(ct::Arch::sm_90a); }, {"wgmma_product: the kernel ahead"});
   }
   TEST_CASE("a shard computes its experts' rows, and no others") {
     constexpr Config c = of(64, 40, Act::silu_mul, DType::bf16);

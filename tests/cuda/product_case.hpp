@@ -11,13 +11,13 @@ namespace cuda_tests {
 
 namespace device = ct::device;
 
-enum class Kernel : int { plain, stream, mma_short, mma_tall, wgmma_short, wgmma_tall, wgmma_alternating };
-inline constexpr char const* kernel_names[]{"plain", "stream", "mma, short", "mma, tall", "wgmma, short", "wgmma, tall", "wgmma, alternating"};
+enum class Kernel : int { plain, stream, swapped, mma_short, mma_tall, wgmma_short, wgmma_tall, wgmma_alternating };
+inline constexpr char const* kernel_names[]{"plain", "stream", "swapped", "mma, short", "mma, tall", "wgmma, short", "wgmma, tall", "wgmma, alternating"};
 
 // Kernels that the device runs for 16-bit types; for others the first two.
 inline std::vector<Kernel> kernels(bool mma) {
   std::vector<Kernel> all{Kernel::plain, Kernel::stream};
-  if (mma) all.push_back(Kernel::mma_short), all.push_back(Kernel::mma_tall);
+  if (mma) all.insert(all.end(), {Kernel::swapped, Kernel::mma_short, Kernel::mma_tall});
   if (mma && ct::Cuda{}.device.hopper) all.insert(all.end(), {Kernel::wgmma_short, Kernel::wgmma_tall, Kernel::wgmma_alternating});
   return all;
 }
@@ -26,6 +26,7 @@ template <class P> void multiply_by(Kernel kernel, P const& p) {
   ct::Where const at = ct::Where::here();
   if constexpr (device::has_mma<P>) {
     using V = typename P::A;
+    if (kernel == Kernel::swapped) return device::swapped_product(on, p, at);
     if (kernel == Kernel::mma_short) return device::mma_product<device::MmaShort>(on, p, at);
     if (kernel == Kernel::mma_tall) return device::mma_product<device::MmaTall>(on, p, at);
     if (kernel == Kernel::wgmma_short) return device::wgmma_product<device::WgmmaShort<V>>(on, p, at);
@@ -59,6 +60,7 @@ struct ProductShape {
   bool gathered = true;                          // by a map
   int extra_stride = 8, extra_out = 3;           // between rows of a, and of what is stored, beyond what they need
   int seed = 1;
+  bool whole = true;                             // numbers; what then comes out is known
 };
 
 // To = sums of A and B, or, paired, relu(gate) * up rounded to To with zeros up to the pitch of what comes next.
@@ -80,8 +82,14 @@ template <class A, class B, class To, int Paired = 0> class ProductCase {
     multiply_by(kernel, product());
     return compared();
   }
-  // The same, as the library chooses.
-  std::string failure(ct::Arch path, bool few) const {
+  // What it stores, also of numbers that are not whole.
+  std::vector<To> stored(Kernel kernel) const {
+    start();
+    multiply_by(kernel, product());
+    return out_.get();
+  }
+  // What is wrong with what the library chooses.
+  std::string failure(ct::Arch path, device::Few few) const {
     start();
     device::multiply(ct::Cuda{}, path, product(), few, ct::Where::here());
     return compared();
@@ -140,11 +148,11 @@ template <class A, class B, class To, int Paired = 0> class ProductCase {
     for (std::int64_t r = 0; r < rows_; ++r) to.push_back(shape_.gathered ? random_.below(tokens_) : static_cast<std::int32_t>(r));
     return to;
   }
-  float whole() { return static_cast<float>(random_.below(5) - 2); }
+  float number() { return shape_.whole ? static_cast<float>(random_.below(5) - 2) : static_cast<float>(random_.normal()); }
   std::vector<A> numbers_a() {
     std::vector<A> to(static_cast<std::size_t>((tokens_ - 1) * a_stride_ + pack_.pitch()), ct::from_float<A>(__builtin_nanf("")));
     for (std::int64_t t = 0; t < tokens_; ++t)
-      for (std::int64_t i = 0; i < pack_.pitch(); ++i) to[static_cast<std::size_t>(t * a_stride_ + i)] = ct::from_float<A>(i < shape_.inputs ? whole() : 0);
+      for (std::int64_t i = 0; i < pack_.pitch(); ++i) to[static_cast<std::size_t>(t * a_stride_ + i)] = ct::from_float<A>(i < shape_.inputs ? number() : 0);
     return to;
   }
   std::size_t groups() const { return static_cast<std::size_t>(first()) + shape_.counts.size(); }
@@ -158,13 +166,13 @@ template <class A, class B, class To, int Paired = 0> class ProductCase {
       for (std::int64_t i = 0; i < pack_.rows() * pack_.pitch(); ++i) b[i] = B{};
       for (int m = 0; m <= Paired; ++m)
         for (std::int64_t o = 0; o < shape_.outputs; ++o)
-          for (std::int64_t i = 0; i < shape_.inputs; ++i) b[packed(m, o) * pack_.pitch() + i] = ct::from_float<B>(whole());
+          for (std::int64_t i = 0; i < shape_.inputs; ++i) b[packed(m, o) * pack_.pitch() + i] = ct::from_float<B>(number());
     }
     return to;
   }
   std::vector<float> biases() {
     std::vector<float> to;
-    for (std::size_t i = 0; i < groups() * static_cast<std::size_t>(shape_.outputs) * (1 + Paired); ++i) to.push_back(whole());
+    for (std::size_t i = 0; i < groups() * static_cast<std::size_t>(shape_.outputs) * (1 + Paired); ++i) to.push_back(number());
     return to;
   }
   std::vector<float> wanted() const {

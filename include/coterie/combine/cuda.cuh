@@ -56,7 +56,7 @@ struct Combine<C, Cuda> {
       using Store = device::StoreLatent<Combine>;
       device::multiply(on, path, device::Product<V, V, Store>{.a = p.z, .a_stride = Layout::latent_up.pitch(), .map = nullptr, .b = weights.template at<V>(l.latent_up_panels), .b_group = 0,
                             .b_rows = Layout::latent_up.rows(), .b_pitch = Layout::latent_up.pitch(), .inputs = Layout::latent_up.inputs,
-                            .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = n}, .epilogue = {.y = y, .shared = shared, .mix = p.mix}}, n <= device::stream_tokens && !C.batch_invariant, at);
+                            .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = n}, .epilogue = {.y = y, .shared = shared, .mix = p.mix}}, device::few_of(n, C.batch_invariant), at);
     }
   }
 

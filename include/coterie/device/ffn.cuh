@@ -87,13 +87,13 @@ template <class Stage> struct FfnRows {
   int gamma_columns = 1;
 };
 // In words.
-template <class Stage> std::string explain_ffn(Cuda const& on, std::int64_t rows, std::int64_t groups, bool few) {
+template <class Stage> std::string explain_ffn(Cuda const& on, std::int64_t rows, std::int64_t groups, Few few) {
   Arch const path = on.path();
   return std::string(name(path)) + ": gate, up and activation, then down; " + explain_product<typename Stage::V, typename Stage::T>(path, rows, groups, few) + ", fp32 sums, for up to " +
          std::to_string(rows) + " rows" + on.remark();
 }
 
-template <class Stage> void ffn(Cuda const& on, Arch path, Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r, bool few, Where at) {
+template <class Stage> void ffn(Cuda const& on, Arch path, Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r, Few few, Where at) {
   using V = typename Stage::V;
   using T = typename Stage::T;
   std::int64_t const pitch = w.down_shape.pitch();

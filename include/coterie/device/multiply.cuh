@@ -16,24 +16,33 @@ inline constexpr std::int64_t stream_tokens = 8;
 constexpr Few few_of(std::int64_t tokens, int batch_invariant) { return batch_invariant ? Few::alike : tokens <= stream_tokens ? Few::streamed : Few::swapped; }
 
 // Rows up to which the weights are the M operand: on average over groups, or of one group, which then is one tile and streams its weights
-// once. With 16 rows on average a group rarely has more than 32, for which tensor cores and shared memory keep well ahead of memory;
-// beyond, tiles with rows of a as M are filled, and read each of them less often. (Not yet measured on a GPU.)
+// once. With 16 rows on average few groups have more than 32, up to which tensor cores and shared memory keep well ahead of memory; beyond,
+// tiles with rows of a as M are filled, and wider, so that each row is read less often. (Not yet measured on a GPU.)
 inline constexpr std::int64_t swapped_average = 16, swapped_most = 64;
 constexpr bool swaps(std::int64_t rows, std::int64_t groups) { return rows <= swapped_average * groups || rows <= swapped_most; }
 
 // On any path but the plain one, inputs of a behind the last, up to a multiple of 8, must be zeros.
+template <class P> void require_wide(P const& p, Where at) {
+  if (!wide_rows(p.a, p.a_stride)) fail("Cuda: rows of 16-bit values must be aligned to 16 bytes, with a stride that is a multiple of 8 (Arch::plain takes any)", at);
+}
+// By tiles with rows of a as M, however few.
+template <class P> void multiply_tiles(Cuda const& on, Arch path, P const& p, Where at) {
+  if (p.groups.rows == 0 || p.groups.count == 0) return;
+  if constexpr (has_mma<P>) {
+    if (path != Arch::plain) require_wide(p, at);
+    if (path == Arch::sm_90a) return wgmma_product(on, p, at);
+    if (path == Arch::sm_80) return mma_product(on, p, at);
+  }
+  plain_product(on, p, at);
+}
 template <class P> void multiply(Cuda const& on, Arch path, P const& p, Few few, Where at) {
   if (p.groups.rows == 0 || p.groups.count == 0) return;
   if (path != Arch::plain) {
     if (few == Few::streamed && streams(p)) return stream_product(on, p, at);
-    if constexpr (has_mma<P>) {
-      if (!wide_rows(p.a, p.a_stride)) fail("Cuda: rows of 16-bit values must be aligned to 16 bytes, with a stride that is a multiple of 8 (Arch::plain takes any)", at);
-      if (few != Few::alike && swaps(p.groups.rows, p.groups.count)) return swapped_product(on, p, at);
-      if (path == Arch::sm_90a) return wgmma_product(on, p, at);
-      return mma_product(on, p, at);
-    }
+    if constexpr (has_mma<P>)
+      if (few != Few::alike && swaps(p.groups.rows, p.groups.count)) return require_wide(p, at), swapped_product(on, p, at);
   }
-  plain_product(on, p, at);
+  multiply_tiles(on, path, p, at);
 }
 // In words, for so many rows in so many groups.
 template <class V, class T> std::string explain_product(Arch path, std::int64_t rows, std::int64_t groups, Few few) {
@@ -45,9 +54,5 @@ template <class V, class T> std::string explain_product(Arch path, std::int64_t 
                                              : "wgmma, tiles of 128 x 256 x 64 (below " + std::to_string(wgmma_few_inputs) + " inputs: of 128 x 128 x 64, by turns)";
   return std::string("mma.sync, tiles of ") + (rows <= 48 * groups ? "32" : "128") + " x 128 x 32";
 }
-
-// few: whether to stream the weights; alike where not.
-template <class P> void multiply(Cuda const& on, Arch path, P const& p, bool few, Where at) { multiply(on, path, p, few ? Few::streamed : Few::alike, at); }
-template <class V, class T> std::string explain_product(Arch path, std::int64_t rows, std::int64_t groups, bool few) { return explain_product<V, T>(path, rows, groups, few ? Few::streamed : Few::alike); }
 
 }}}}

@@ -25,9 +25,6 @@ struct Experts<C, Cuda> {
     return arena.used();
   }
 
-  // Streaming adds in another order than tiles do.
-  static constexpr bool few(std::int64_t tokens) { return tokens <= device::stream_tokens && !C.batch_invariant; }
-
   // x[T,W] -> out[R,W]: row r is expert(x[batch.token[r]]), unweighted (or of the weighted input: Place::input).
   void operator()(Cuda const& on, Rows<V const, width(C)> x, PackedView<config, Cuda> packed, Batch<config> const& batch, Rows<V, width(C)> out,
                   std::span<std::byte> scratch, Where at = Where::here()) const {
@@ -61,11 +58,11 @@ struct Experts<C, Cuda> {
       r.a = p.a, r.a_stride = Layout::gate_up.pitch();
       if (weigh_input) r.map = nullptr;
     }
-    device::ffn<Stage>(on, path, {.begin = batch.begin, .first = packed.first_expert, .count = packed.experts, .rows = rows}, w, r, few(tokens), at);
+    device::ffn<Stage>(on, path, {.begin = batch.begin, .first = packed.first_expert, .count = packed.experts, .rows = rows}, w, r, device::few_of(tokens, C.batch_invariant), at);
   }
 
   std::string explain(Cuda const& on, std::int64_t tokens) const {
-    return device::explain_ffn<Stage>(on, rows_bound(C, tokens), E, few(tokens));
+    return device::explain_ffn<Stage>(on, rows_bound(C, tokens), E, device::few_of(tokens, C.batch_invariant));
   }
 
  private:

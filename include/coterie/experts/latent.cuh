@@ -15,7 +15,7 @@ struct Latent<C, Cuda> {
   std::size_t workspace_bytes(Cuda const&, std::int64_t) const { return 0; }
 
   std::string explain(Cuda const& on, std::int64_t tokens) const {
-    return device::explain_product<V, V>(C.hidden % 8 == 0 ? on.path() : Arch::plain, tokens, 1, tokens <= device::stream_tokens && !C.batch_invariant) + ", fp32 sums";
+    return device::explain_product<V, V>(C.hidden % 8 == 0 ? on.path() : Arch::plain, tokens, 1, device::few_of(tokens, C.batch_invariant)) + ", fp32 sums";
   }
 
   // x[T,H] -> z[T,W]. The way back is part of combine.
@@ -34,7 +34,7 @@ struct Latent<C, Cuda> {
       Arch const path = C.hidden % 8 == 0 && device::wide_rows(x.data, x.stride) ? on.path(at) : Arch::plain;
       device::multiply(on, path, device::Product<V, V, Store>{.a = x.data, .a_stride = x.stride, .map = nullptr, .b = weights.template at<V>(weights.layout.latent_down_panels), .b_group = 0,
                             .b_rows = Layout::latent_down.rows(), .b_pitch = Layout::latent_down.pitch(), .inputs = Layout::latent_down.inputs,
-                            .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = tokens}, .epilogue = {.to = z.data, .stride = z.stride, .columns = width(C)}}, tokens <= device::stream_tokens && !C.batch_invariant, at);
+                            .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = tokens}, .epilogue = {.to = z.data, .stride = z.stride, .columns = width(C)}}, device::few_of(tokens, C.batch_invariant), at);
     } else {
       (void)on, (void)x, (void)packed, (void)z, (void)at;
     }

@@ -27,8 +27,6 @@ struct Shared<C, Cuda> {
     return arena.used();
   }
 
-  static constexpr bool few(std::int64_t tokens) { return tokens <= device::stream_tokens && !C.batch_invariant; }
-
   // x[T,H] -> shared[T,H], before it is mixed with the routed sum (combine does that).
   void operator()(Cuda const& on, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& routing,
                   Rows<V, C.hidden> shared, std::span<std::byte> scratch, Where at = Where::here()) const {
@@ -57,7 +55,7 @@ struct Shared<C, Cuda> {
                                                     .to = p.a, .pitch = Layout::shared_gate_up.pitch()}, at);
         r.a = p.a, r.a_stride = Layout::shared_gate_up.pitch();
       }
-      device::ffn<Stage>(on, path, {.begin = nullptr, .first = 0, .count = 1, .rows = tokens}, w, r, few(tokens), at);
+      device::ffn<Stage>(on, path, {.begin = nullptr, .first = 0, .count = 1, .rows = tokens}, w, r, device::few_of(tokens, C.batch_invariant), at);
     } else {
       (void)on, (void)in, (void)packed, (void)routing, (void)shared, (void)scratch, (void)at;
     }
@@ -65,7 +63,7 @@ struct Shared<C, Cuda> {
 
   std::string explain(Cuda const& on, std::int64_t tokens) const {
     if constexpr (C.shared.ffn == 0) return "none";
-    else return device::explain_ffn<Stage>(on, tokens, 1, few(tokens));
+    else return device::explain_ffn<Stage>(on, tokens, 1, device::few_of(tokens, C.batch_invariant));
   }
 
  private:
