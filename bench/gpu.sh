@@ -105,7 +105,7 @@ ordered_tests() {
   local order=()
   if [[ -n ${TESTS:-} ]]; then read -ra order <<<"$TESTS"
   else
-    order=(instructions product experts dispatch router combine layer graph router_learned pack library router_thread)
+    order=(instructions product experts decode dispatch router combine layer graph router_learned pack library router_thread)
     for source in tests/cuda/*.cpp; do
       name=$(basename "$source" .cpp)
       [[ " ${order[*]} " == *" $name "* ]] || order+=("$name")

@@ -8,3 +8,4 @@
 #include "experts/shared.cuh"
 #include "experts/latent.cuh"
 #include "combine/cuda.cuh"
+#include "experts/decode.cuh"

@@ -5,6 +5,9 @@
 
 namespace coterie { inline namespace v0 {
 
+// Few tokens without a kernel for each stage, where a backend has that: what the library's own stages give, bit for bit.
+template <Config C, class B> struct Decode { static constexpr bool suits = false; };
+
 template <Config C, class B, class Bundle = void>
 class Layer {
  public:
@@ -52,12 +55,15 @@ class Layer {
     if constexpr (M == config.hidden && std::is_same_v<Y, value>) run(on, in, y, workspace, at);
   }
 
-  // Stage by stage, what would run for `tokens` tokens and on which path.
+  // Stage by stage, what would run for `tokens` tokens and on which path; behind the logits `decode` runs instead of the stages where it can.
   std::string explain(B const& on, std::int64_t tokens) const {
     auto const line = [&](char const* title, auto const& stage) {
       if constexpr (requires { stage.explain(on, tokens); }) return title + stage.explain(on, tokens) + "\n";
       else return title + std::string("the caller's own stage\n");
     };
+    if constexpr (decodes())
+      if (Decode<config, B>::few(on, tokens))
+        return line("router:   ", stages_.router) + line("decode:   ", Decode<config, B>{}) + (C.shared.ffn > 0 ? line("shared:   ", stages_.shared) : "");
     std::string text = line("router:   ", stages_.router) + line("dispatch: ", stages_.dispatch);
     if constexpr (C.expert.latent > 0) text += line("latent:   ", stages_.latent);
     text += line("experts:  ", stages_.experts);
@@ -74,6 +80,11 @@ class Layer {
     Rows<value, C.hidden> shared;                // [T,H]
     std::span<std::byte> scratch;                // the stages run one after the other and share it
   };
+  template <class Stage, class Own> static constexpr bool is_own = std::is_same_v<std::remove_cv_t<Stage>, Own>;
+  static constexpr bool decodes() {
+    return Decode<config, B>::suits && is_own<decltype(S::router), Router<config, B>> && is_own<decltype(S::dispatch), Dispatch<config, B>> &&
+           is_own<decltype(S::experts), Experts<config, B>> && is_own<decltype(S::combine), Combine<config, B>>;
+  }
   Pieces carve(Arena& arena, B const& on, std::int64_t tokens) const {
     std::int64_t const rows = rows_bound(C, tokens), n = tokens * slots(C);
     Pieces p{};
@@ -95,6 +106,7 @@ class Layer {
     most(scratch_bytes(stages_.combine, on, tokens));
     if constexpr (C.shared.ffn > 0) most(scratch_bytes(stages_.shared, on, tokens));
     if constexpr (C.expert.latent > 0) most(scratch_bytes(stages_.latent, on, tokens));
+    if constexpr (decodes()) most(Decode<config, B>{}.workspace_bytes(on, tokens) + shared_scratch(on, tokens));
     p.scratch = arena.rest(scratch);
     return p;
   }
@@ -114,6 +126,13 @@ class Layer {
 
     Arena arena{workspace};
     Pieces const p = carve(arena, on, tokens);
+    if constexpr (decodes())
+      if (Decode<config, B> const decode; decode.takes(on, in, at)) {
+        std::size_t const shared = shared_scratch(on, tokens);           // beside the hidden values, which wait for it
+        decode.hidden(on, in, weights_, p.routing, p.batch, p.scratch.subspan(shared), at);
+        if constexpr (C.shared.ffn > 0) call(stages_.shared, at, on, in, weights_, p.routing, p.shared, p.scratch.first(shared));
+        return decode.out(on, in, weights_, p.routing, p.shared, y, p.scratch.subspan(shared), at);
+      }
     call(stages_.router, at, on, in, weights_, p.routing, p.scratch);
     call(stages_.dispatch, at, on, in, p.routing, p.batch, p.scratch);
     Rows<value const, width(C)> x{};
@@ -128,6 +147,10 @@ class Layer {
     call(stages_.combine, at, on, in, weights_, p.routing, p.batch, p.out, p.shared, y, p.scratch);
   }
 
+  std::size_t shared_scratch(B const& on, std::int64_t tokens) const {
+    if constexpr (C.shared.ffn > 0) return scratch_bytes(stages_.shared, on, tokens);
+    else return 0;
+  }
   // Errors inside a stage name the caller of forward(), where the stage takes a Where.
   template <class Stage, class... Arguments> static void call(Stage const& stage, Where at, Arguments const&... arguments) {
     if constexpr (requires { stage(arguments..., at); }) stage(arguments..., at);

@@ -282,6 +282,26 @@ TEST_CASE("what a call must have") {
   CHECK_THROWS_WITH_AS(training.backward(on, three, whole, {y.data(), 2}, {y.data(), 3}, *gradients, room), doctest::Contains("Training::backward: dy must have as many rows as x"), Error);
   CHECK_THROWS_WITH_AS(training.backward(on, three, whole, {y.data(), 3}, {y.data(), 3}, *gradients, room), doctest::Contains("dx must not overlap dy"), Error);
 }
+TEST_CASE("as docs/training.md writes it") {
+  constexpr Config C = in(DType::fp32, mixtral);
+  Host const on{.threads = 2};
+  std::vector<float> const numbers(6 * 20 * 24, 0.25f);
+  auto raw = std::make_unique<Weights<C>>();
+  raw->router.data = numbers.data();
+  for (std::size_t e = 0; e < 6; ++e) raw->gate[e].data = raw->up[e].data = raw->down[e].data = numbers.data();
+  auto const packed = pack(on, *raw);
+  std::int64_t const tokens = 3;
+  std::vector<float> x_memory(3 * 24, 0.5f), y_memory(3 * 24), dy_memory(3 * 24, 1.f), dx_memory(3 * 24);
+  float *const x = x_memory.data(), *const y = y_memory.data(), *const dy = dy_memory.data(), *const dx = dx_memory.data();
+  auto const memory = std::make_unique<Gradients<C>>();
+  Gradients<C>& gradients = *memory;
+  Training<C, Host> training{packed.view()};
+  std::vector<std::byte> cache(training.cache_bytes(on, tokens)), workspace(training.workspace_bytes(on, tokens));
+  training.forward(on, {.x = {x, tokens}}, {y, tokens}, cache, workspace);                     // y: bit for bit that of Layer::forward
+  training.backward(on, {.x = {x, tokens}}, cache, {dy, tokens}, {dx, tokens}, gradients, workspace);
+  for (int i = 1; i < 3 * 24; ++i) CHECK(dx[i] == dx[0]);                // every token and every column is like the others
+  CHECK(dx[0] > 0);
+}
 TEST_CASE("gradients in bf16 are near") { near<deepseek>("deepseek, bf16", 0.04); }
 
 }

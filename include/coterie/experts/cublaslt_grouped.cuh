@@ -1,4 +1,4 @@
-// The experts by cuBLASLt, one product for all groups, sizes on the device: enqueues only. Empty where the headers have no grouped matmul.
+// The experts by cuBLASLt, one product for all groups, sizes on the device: enqueues only.
 #pragma once
 #include "cublaslt_ffn.cuh"
 
@@ -113,6 +113,13 @@ class CublasltGroupedExperts : CublasltFfn<C> {
   }
   device::CublasLt lt_;
 };
+#else
+
+template <Config C> struct CublasltGroupedExperts {
+  static constexpr Config config = C;
+  static_assert(C.experts < 0, "coterie::CublasltGroupedExperts: grouped matmul needs the headers of cuBLAS 13.2 or later; CublasltExperts and Experts do with these");
+};
+
 #endif
 
 }}

@@ -15,7 +15,7 @@ namespace device { inline namespace COTERIE_CUDA_BUILD {
 struct OwnLogits {
   template <class P> void operator()(Cuda const& on, Arch path, P const& p, bool wide, bool split, Where at) const {
     if (wide && path != Arch::plain && split && p.groups.rows <= split_rows<P>) split_product(on, p, at);
-    else multiply(on, wide ? path : Arch::plain, p, false, at);
+    else multiply_tiles(on, wide ? path : Arch::plain, p, at);
   }
 };
 
@@ -102,7 +102,7 @@ struct Router<C, Cuda> {
     if constexpr (C.router.input == RouterInput::given) return "the caller's own Routing";
     Arch const path = H % 8 == 0 ? on.path() : Arch::plain;
     using Product = device::Product<T, typename Layout::RouterT, device::StoreRows<float>>;
-    std::string const product = !C.batch_invariant && tokens <= device::split_rows<Product> && path != Arch::plain ? "inputs split over " + std::to_string(device::split_warps) + " warps" : device::explain_product<T, typename Layout::RouterT>(path, tokens, 1, false);
+    std::string const product = !C.batch_invariant && tokens <= device::split_rows<Product> && path != Arch::plain ? "inputs split over " + std::to_string(device::split_warps) + " warps" : device::explain_product<T, typename Layout::RouterT>(path, tokens, 1, device::Few::alike);
     return (learned ? "logits: " + product + ", fp32 sums" : std::string(C.router.input == RouterInput::logits ? "the caller's logits" : "no logits")) +
            (by_warp ? "; a warp per token" : "; a thread per token") + ": top " + std::to_string(C.top_k) + " of " + std::to_string(candidates(C)) + " for " + std::to_string(tokens) +
            " tokens" + on.remark();
@@ -112,7 +112,7 @@ struct Router<C, Cuda> {
   struct Pieces {
     float *z, *noise, *c;                        // [T,N]
     float* x;                                    // [T,H] jittered
-    std::uint64_t* heap;                         // [T,K]
+    std::uint64_t* heap;                         // [T,heap_size]
     std::int32_t* ids;                           // [T,K]
   };
   static Pieces carve(Arena& arena, std::int64_t tokens) {
@@ -123,7 +123,7 @@ struct Router<C, Cuda> {
     if constexpr (jittered) p.x = arena.take<float>(tokens * H);
     if constexpr (!by_warp && C.router.select != Select::expert_choice) {
       p.c = arena.take<float>(tokens * N);
-      p.heap = arena.take<std::uint64_t>(tokens * C.top_k);
+      p.heap = arena.take<std::uint64_t>(tokens * route::Program<config>::heap_size);
     }
     if constexpr (C.router.select == Select::table) p.ids = arena.take<std::int32_t>(tokens * C.top_k);
     return p;

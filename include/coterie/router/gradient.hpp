@@ -100,7 +100,7 @@ template <Config C> struct ProgramGradient {
     std::int32_t id[S];
     for (int k = 0; k < S; ++k) id[k] = expert[k];
     if constexpr (R.noise == Noise::random_second) {                     // a second choice that was left out still had a part in the sum
-      std::uint64_t heap[S];
+      std::uint64_t heap[P::heap_size];
       float w[S + shared];
       for (int e = 0; e < N; ++e) c[e] = s[e];
       P::choose(c, g.logits, heap, t, id, w, w + S);

@@ -16,7 +16,7 @@ template <Config C>
                                           std::int64_t first, std::int64_t last) {
   constexpr int N = logit_columns(C);
   float c[N];
-  std::uint64_t heap[C.top_k];
+  std::uint64_t heap[Program<C>::heap_size];
   for (std::int64_t t = first; t < last; ++t) {
     token.index = t;
     token.ids = table_ids ? table_ids + t * C.top_k : nullptr;

@@ -16,7 +16,7 @@ template <Config C> struct RouteWork {
   std::int32_t const* table;
   float *z, *noise;                              // [T,N]; z is overwritten
   float* c;                                      // [T,N] a thread's scratch
-  std::uint64_t* heap;                           // [T,K] the same
+  std::uint64_t* heap;                           // [T,heap_size] the same
   std::int32_t* ids;                             // [T,K] the same
 };
 template <Config C> COTERIE_DEVICE route::Token<C> token_of(RouteWork<C> const& w, std::int64_t t) {
@@ -74,7 +74,7 @@ template <class Stage> __global__ void __launch_bounds__(64) route_thread_kernel
     route::Program<c>::score(w.z + t * N);
   } else {
     float none[1];
-    route::Program<c>::run(w.z + t * N, w.c + t * N, w.heap + t * c.top_k, token, w.to.expert[t], w.to.weight[t], shared_rows(c) ? w.to.shared[t] : none);
+    route::Program<c>::run(w.z + t * N, w.c + t * N, w.heap + t * route::Program<c>::heap_size, token, w.to.expert[t], w.to.weight[t], shared_rows(c) ? w.to.shared[t] : none);
   }
 }
 

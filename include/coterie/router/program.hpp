@@ -55,6 +55,7 @@ template <Config C> struct Program {
   using T = element_t<C.dtype>;
   static constexpr int E = candidates(C), N = logit_columns(C), K = C.top_k, shared = shared_rows(C);
   static constexpr RouterConfig R = C.router;
+  static constexpr int heap_size = R.select == Select::group_top_k && R.groups_kept > K ? R.groups_kept : K;
   // Whether weights are normalised and scaled by dispatch, once it knows who was dropped.
   static constexpr bool deferred = normalises_after_drop(C);
 
@@ -76,28 +77,25 @@ template <Config C> struct Program {
     if constexpr (R.score == Score::sqrt_softplus) for (int e = 0; e < E; ++e) s[e] = __builtin_sqrtf(math::softplus(s[e]));
     if constexpr (R.score != Score::identity) for (int e = 0; e < N; ++e) s[e] = step(s[e]);
   }
-  // Masks the experts of the groups that are not kept.
-  [[gnu::always_inline]] COTERIE_HD static inline void keep_groups(float* c) {
-    constexpr int G = R.groups, size = E / G;
-    float group[G];
-    std::uint64_t heap[R.groups_kept];
-    std::int32_t kept[R.groups_kept];
-    bool keep[G];
-    for (int g = 0; g < G; ++g) {
-      std::uint64_t first = 0, second = 0;
-      for (int i = 0; i < size; ++i) {
-        std::uint64_t const key = order_key(c[g * size + i], g * size + i);
-        if (key > first) second = first, first = key;
-        else if (key > second) second = key;
-      }
-      group[g] = c[index_of(first)];
-      if constexpr (R.group_score == GroupScore::top2_sum) group[g] = step(group[g] + c[index_of(second)]);
-      keep[g] = false;
+  // A group's score: its best candidate's, or the sum of its two best.
+  [[gnu::always_inline]] COTERIE_HD static inline float group_score(float const* c) {
+    std::uint64_t first = 0, second = 0;
+    for (int i = 0; i < E / R.groups; ++i) {
+      std::uint64_t const key = order_key(c[i], i);
+      if (key > first) second = first, first = key;
+      else if (key > second) second = key;
     }
-    top_k(group, G, R.groups_kept, heap, kept);
-    for (int i = 0; i < R.groups_kept; ++i) keep[kept[i]] = true;
-    for (int e = 0; e < E; ++e)
-      if (!keep[e / size]) c[e] = R.group_fill == Fill::zero ? 0.f : -math::infinity;
+    return R.group_score == GroupScore::top2_sum ? step(c[index_of(first)] + c[index_of(second)]) : c[index_of(first)];
+  }
+  // Masks the experts of the groups that are not kept.
+  [[gnu::always_inline]] COTERIE_HD static inline void keep_groups(float* c, std::uint64_t* heap) {
+    constexpr int size = E / R.groups;
+    best([c](int g) { return group_score(c + g * size); }, R.groups, R.groups_kept, heap);
+    for (int g = 0; g < R.groups; ++g) {
+      bool keep = false;
+      for (int i = 0; i < R.groups_kept; ++i) keep |= index_of(heap[i]) == g;
+      for (int i = 0; i < size && !keep; ++i) c[g * size + i] = R.group_fill == Fill::zero ? 0.f : -math::infinity;
+    }
   }
   // Whether candidate e has a part in the softmax around the maximum i of a round. NaN has; by bits, for -ffast-math.
   [[gnu::always_inline]] COTERIE_HD static inline bool mixes(float const* z, int e, int i, int first) {
@@ -145,7 +143,7 @@ template <Config C> struct Program {
   }
   [[gnu::always_inline]] COTERIE_HD static inline float final(float w) { return R.round_weight || R.precision == Precision::model ? rounded<T>(w) : w; }
 
-  // Selection and raw weights from prepared logits, which become scores.
+  // Selection and raw weights from prepared logits, which become scores. heap: [heap_size] scratch.
   [[gnu::always_inline]] COTERIE_HD static inline void choose(float* z, float* c, std::uint64_t* heap, Token<C> const& t, std::int32_t* expert,
                                                               float* weight, float* shared_weight) {
     if constexpr (R.select == Select::sparse_mixer) {
@@ -161,7 +159,7 @@ template <Config C> struct Program {
       } else {
         if (!perturbed)
           for (int e = 0; e < E; ++e) c[e] = R.select_bias ? z[e] + t.select_bias[e] : z[e];
-        if constexpr (R.select == Select::group_top_k && R.groups > 1) keep_groups(c);
+        if constexpr (R.select == Select::group_top_k && R.groups > 1) keep_groups(c, heap);
         top_k(c, E, K, heap, expert);
       }
       int n = 0;                                 // only a table can say -1, no expert: it has no part in what follows

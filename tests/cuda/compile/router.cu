@@ -1,6 +1,5 @@
 // Routers that no layer beside this has, alone: noises, many experts by a warp and by a thread, groups, tables, the sparse mixer, the caller's
-// own decisions; and who comes first under capacity by chance. (Groups of more than 1,024 experts are not here: a thread keeps their scores on
-// its stack.)
+// own decisions; and who comes first under capacity by chance.
 #include <coterie/cuda.cuh>
 
 namespace ct = coterie;
@@ -29,6 +28,7 @@ auto* use_second = &use<over(16, 2, second)>;
 auto* use_512 = &use<over(512, 10, {})>;
 auto* use_1024 = &use<over(1024, 8, {.score = ct::Score::sigmoid, .select_bias = 1})>;
 auto* use_by_thread = &use<over(1280, 8, {})>;
+auto* use_groups_by_thread = &use<over(1280, 8, groups)>;
 auto* use_groups = &use<over(256, 8, groups)>;
 auto* use_best_of_groups = &use<over(160, 6, best_of_groups)>;
 auto* use_table = &use<over(8, 2, table)>;
