@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Everything that can be checked without a GPU.      tests/run.sh [--thorough] [--cases N] [--no-install]
+# Everything that can be checked without a GPU.      tests/run.sh [--thorough | --long] [--cases N] [--no-install]
 #   (nothing)      g++: all rooms, files and host kernels also under ASan and UBSan; the user programs with every compiler that is here;
 #                  misuse, headers, packages, examples; a short run of the fuzzers
 #   --thorough     only what that leaves out: the other rooms under ASan and UBSan, ThreadSanitizer, clang 14 and 19, longer fuzzing, layers
 #                  that no run has compiled before, the benchmarks, every compiler and flag
+#   --long         only what neither has time for: the other emulated programs and random layers, rooms under qemu
 #   --cases N      so many random layers instead of 2,048 (a long run: 100000)
 #   --no-install   do not install what is missing; name it and run what can run
 # Installs through apt where that works (root or sudo); without a CUDA toolkit, nvcc and its headers from PyPI into build/cuda
@@ -11,11 +12,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-usage() { sed -n '2,10s/^# \{0,1\}//p' tests/run.sh >&2; exit 2; }
-thorough=0 install=1
+usage() { sed -n '2,11s/^# \{0,1\}//p' tests/run.sh >&2; exit 2; }
+thorough=0 long=0 install=1
 while (($#)); do
   case $1 in
     --thorough) thorough=1 ;;
+    --long) long=1 ;;
     --cases) [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || usage; export COTERIE_CASES=$2; shift ;;
     --no-install) install=0 ;;
     *) usage ;;
@@ -27,7 +29,7 @@ exec </dev/null
 
 # package=command that shows it is there (empty: ask dpkg)
 needs=(g++=g++ cmake=cmake ninja-build=ninja pkg-config=pkg-config doctest-dev= nlohmann-json3-dev= clang-14=clang++-14 clang-19=clang++-19 libclang-rt-19-dev=)
-((thorough)) && needs+=(libclang-rt-14-dev= libbenchmark-dev= python3=python3 g++-aarch64-linux-gnu=aarch64-linux-gnu-g++ qemu-user-static=qemu-aarch64-static)
+((thorough || long)) && needs+=(libclang-rt-14-dev= libbenchmark-dev= python3=python3 g++-aarch64-linux-gnu=aarch64-linux-gnu-g++ qemu-user-static=qemu-aarch64-static)
 missing_packages() {
   local need
   for need in "${needs[@]}"; do
@@ -137,10 +139,12 @@ other_rooms() {
   find tests -mindepth 2 -maxdepth 2 -name '*.cpp' -printf '%h\n' | xargs -n1 basename | sort -u | grep -vxE "${taken//;/|}|cuda|fuzz|headers|misuse|package|programs|simt" | paste -sd ';'
 }
 
-if ((thorough)); then
+if ((long)); then
+  tree dev long
+elif ((thorough)); then
   tree tsan tsan
   if command -v clang++-14 >/dev/null; then tree clang-14 clang-14; fi
-  if command -v clang++-19 >/dev/null; then tree clang-19 clang-19 -DCOTERIE_FUZZ_SECONDS=30; fi
+  if command -v clang++-19 >/dev/null; then tree clang-19 clang-19 -DCOTERIE_FUZZ_SECONDS=15; fi
   tree bench bench
   if command -v python3 >/dev/null; then
     seed=${COTERIE_SEED:-$(date +%s)}
