@@ -132,11 +132,11 @@ tree() {                                           # PRESET [TEST_PRESET] [CMAKE
     sed -n '/^COTERIE_SEED=/h; /elements compared/{x;p;x;}; /elements compared/,/^===/{/^===/!p}' "build/$preset/Testing/Temporary/LastTest.log"
 }
 
-# The rooms that a preset leaves out.
+# The rooms that a preset leaves out, but the goldens: layers like those of the room random, compiled for a minute.
 other_rooms() {
   local taken
   taken=$(grep -A 12 "\"name\": \"$1\", \"inherits\"" CMakePresets.json | grep -m1 -o 'COTERIE_TEST_ROOMS": "[^"]*' | cut -d'"' -f3)
-  find tests -mindepth 2 -maxdepth 2 -name '*.cpp' -printf '%h\n' | xargs -n1 basename | sort -u | grep -vxE "${taken//;/|}|cuda|fuzz|headers|misuse|package|programs|simt" | paste -sd ';'
+  find tests -mindepth 2 -maxdepth 2 -name '*.cpp' -printf '%h\n' | xargs -n1 basename | sort -u | grep -vxE "${taken//;/|}|golden|cuda|fuzz|headers|misuse|package|programs|simt" | paste -sd ';'
 }
 
 if ((long)); then
