@@ -58,18 +58,18 @@ class CublasltRouter {
     arguments.scratch("scratch", scratch, workspace_bytes(on, n));
     Arena arena{scratch};
     Pieces const p = carve(arena, on, n);
-    Own{}.run(on, in, packed, to, p.own, at, device::CublasltLogits{lt_, p.library});
+    Own{}.run(on, in, packed, to, p.own, at, device::CublasltLogits{lt_, p.cublas});
   }
   std::string explain(Cuda const& on, std::int64_t tokens) const {
     return Own::learned ? "logits by cuBLASLt " + device::cublas_version(cublasLtGetVersion()) + "; the choice by our own kernels, for " + std::to_string(tokens) + " tokens" : Own{}.explain(on, tokens);
   }
 
  private:
-  struct Pieces { std::span<std::byte> own, library; };
+  struct Pieces { std::span<std::byte> own, cublas; };
   static Pieces carve(Arena& arena, Cuda const& on, std::int64_t tokens) {
     Pieces p{};
     p.own = arena.rest(Own{}.workspace_bytes(on, tokens));
-    p.library = arena.rest(Own::learned ? device::cublas_bytes : 0);
+    p.cublas = arena.rest(Own::learned ? device::cublas_bytes : 0);
     return p;
   }
   device::CublasLt lt_;
