@@ -18,7 +18,7 @@ template <Config C> void tax(benchmark::State& state, Case const& c) {
   if (!dense_load) dense_load = std::make_unique<Workload<dense_of(C)>>(host_of(0));
   LayerRun<C> run{*load, c};
   DenseRun<C> dense{*dense_load, c};
-  Samples dense_samples{c.threads, C.weights}, samples{c.threads, C.weights};
+  Samples dense_samples{c.threads, roof(c.threads, C.weights)}, samples{c.threads, roof(c.threads, C.weights)};
   for (auto _ : state) {
     samples.add(run.sample());
     dense_samples.add(dense.sample());
@@ -28,7 +28,7 @@ template <Config C> void tax(benchmark::State& state, Case const& c) {
   Sample const l = samples.best(), d = dense_samples.best();
   state.counters["dense_ms"] = 1e3 * d.wall;
   state.counters["tax"] = l.wall / d.wall;
-  state.counters["tax_floor"] = floor_seconds(l.work, c.threads, C.weights) / floor_seconds(d.work, c.threads, C.weights);
+  state.counters["tax_floor"] = l.roof.floor(l.work) / d.roof.floor(d.work);
 }
 template <Config C> void add_layer(char const* preset) {
   add("layer", preset, C.weights, layer<C>);

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <coterie/dtype.hpp>
 #include <coterie/host/buffer.hpp>
-#include <coterie/host/cpu.hpp>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -16,11 +15,11 @@
 #include <string>
 #include <thread>
 #include <vector>
+#include "kernels.hpp"
 
 namespace bench {
 
 using coterie::DType;
-using coterie::Isa;
 
 inline double seconds(clockid_t clock) {
   timespec t{};
@@ -29,122 +28,6 @@ inline double seconds(clockid_t clock) {
 }
 inline double wall_seconds() { return seconds(CLOCK_MONOTONIC); }
 inline double cpu_seconds() { return seconds(CLOCK_PROCESS_CPUTIME_ID); }          // of all threads
-
-// Work that the compiler must believe in.
-inline void keep(void const* p) { asm volatile("" : : "r"(p) : "memory"); }
-
-namespace kernel {
-
-template <class T, int N> struct vector_of { typedef T type __attribute__((vector_size(N * sizeof(T)))); };
-
-// Four streams, software prefetch 2 KiB ahead.
-template <int Words> [[gnu::always_inline]] inline void read(std::byte const* from, std::size_t bytes) {
-  using Vector = typename vector_of<std::uint64_t, Words>::type;
-  std::size_t const stream = bytes / 4 / 64 * 64;
-  Vector sum[4]{};
-  for (std::size_t at = 0; at < stream; at += 64)
-    for (std::size_t s = 0; s < 4; ++s) {
-      std::byte const* const line = from + s * stream + at;
-      __builtin_prefetch(line + 2048);
-      for (std::size_t i = 0; i < 64; i += sizeof(Vector)) {
-        Vector v;
-        std::memcpy(&v, line + i, sizeof v);
-        sum[s] ^= v;
-      }
-    }
-  keep(sum);
-}
-// Fused multiply-adds in registers, `Chains` of them independent: enough to hide the latency of any core with 2 units.
-template <int Lanes, int Chains> [[gnu::always_inline]] inline void fma(std::int64_t steps, float start) {
-  using Vector = typename vector_of<float, Lanes>::type;
-  Vector acc[Chains], const_x = Vector{} + start, const_y = Vector{} + 1e-3f;
-  for (int c = 0; c < Chains; ++c) acc[c] = Vector{} + static_cast<float>(c);
-  for (std::int64_t i = 0; i < steps; ++i)
-#pragma GCC unroll 16
-    for (int c = 0; c < Chains; ++c) acc[c] = acc[c] * const_x + const_y;
-  keep(acc);
-}
-
-inline void read_portable(std::byte const* from, std::size_t bytes) { read<2>(from, bytes); }
-inline void fma_portable(std::int64_t steps) { fma<4, 12>(steps, 0.5f); }
-#if defined(__x86_64__)
-[[gnu::target("avx2,fma")]] inline void read_avx2(std::byte const* from, std::size_t bytes) { read<4>(from, bytes); }
-[[gnu::target("avx2,fma")]] inline void fma_avx2(std::int64_t steps) { fma<8, 12>(steps, 0.5f); }
-[[gnu::target("avx512f,fma")]] inline void read_avx512(std::byte const* from, std::size_t bytes) { read<8>(from, bytes); }
-[[gnu::target("avx512f,fma")]] inline void fma_avx512(std::int64_t steps) { fma<16, 12>(steps, 0.5f); }
-
-// Pairs of bf16 products in registers, 16 sums: their latency is longer.
-[[gnu::target("avx512f")]] inline void dot(std::int64_t steps) {
-  using Vector = typename vector_of<float, 16>::type;
-  using Words = typename vector_of<std::uint32_t, 16>::type;
-  Vector acc[16]{};
-  Words const x = Words{} + 0x3f803f80u, y = Words{} + 0x3a003a00u;
-  for (std::int64_t i = 0; i < steps; ++i)
-#pragma GCC unroll 16
-    for (int c = 0; c < 16; ++c) asm("vdpbf16ps %2, %1, %0" : "+v"(acc[c]) : "v"(x), "v"(y));
-  Vector sum{};                                    // not the array's address: it would keep all of it in memory
-#pragma GCC unroll 16
-  for (int c = 0; c < 16; ++c) sum += acc[c];
-  keep(&sum);
-}
-// Quadruples of 8-bit products in registers.
-[[gnu::target("avx512f")]] inline void int8_dot(std::int64_t steps) {
-  using Words = typename vector_of<std::int32_t, 16>::type;
-  Words acc[16]{}, const_x = Words{} + 0x01020304, const_y = Words{} + 0x01010101;
-  for (std::int64_t i = 0; i < steps; ++i)
-#pragma GCC unroll 16
-    for (int c = 0; c < 16; ++c) asm("vpdpbusd %2, %1, %0" : "+v"(acc[c]) : "v"(const_x), "v"(const_y));
-  Words sum{};
-#pragma GCC unroll 16
-  for (int c = 0; c < 16; ++c) sum += acc[c];
-  keep(&sum);
-}
-// Tile products in registers, 4 accumulators, by hand: the compiler's own tile intrinsics name too few operands.
-enum class TileProducts : int { bf16, int8 };
-template <TileProducts Kind> void amx(std::int64_t steps) {
-  struct alignas(64) TileConfig {
-    std::uint8_t palette = 1, start_row = 0, reserved[14]{};
-    std::uint16_t row_bytes[16]{64, 64, 64, 64, 64, 64, 64, 64};
-    std::uint8_t rows[16]{16, 16, 16, 16, 16, 16, 16, 16};
-  };
-  static_assert(sizeof(TileConfig) == 64);
-  TileConfig const config;
-  asm volatile("ldtilecfg %0" : : "m"(config));
-  asm volatile("tilezero %tmm0\n\ttilezero %tmm1\n\ttilezero %tmm2\n\ttilezero %tmm3\n\t"
-               "tilezero %tmm4\n\ttilezero %tmm5\n\ttilezero %tmm6\n\ttilezero %tmm7");
-  for (std::int64_t i = 0; i < steps; ++i) {
-    if constexpr (Kind == TileProducts::bf16)
-      asm volatile("tdpbf16ps %tmm6, %tmm4, %tmm0\n\ttdpbf16ps %tmm7, %tmm4, %tmm1\n\t"
-                   "tdpbf16ps %tmm6, %tmm5, %tmm2\n\ttdpbf16ps %tmm7, %tmm5, %tmm3");
-    else
-      asm volatile("tdpbssd %tmm6, %tmm4, %tmm0\n\ttdpbssd %tmm7, %tmm4, %tmm1\n\t"
-                   "tdpbssd %tmm6, %tmm5, %tmm2\n\ttdpbssd %tmm7, %tmm5, %tmm3");
-  }
-  asm volatile("tilerelease");
-}
-#endif
-
-inline void read_best(std::byte const* from, std::size_t bytes) {
-#if defined(__x86_64__)
-  if (coterie::host::supports(Isa::avx512)) return read_avx512(from, bytes);
-  if (coterie::host::supports(Isa::avx2)) return read_avx2(from, bytes);
-#endif
-  read_portable(from, bytes);
-}
-// Floating-point operations of one step of a path's loop.
-inline double step_flops(Isa isa) { return isa == Isa::amx ? 4 * 16384 : isa == Isa::avx512_bf16 ? 16 * 64 : 12 * 2 * (isa == Isa::avx512 ? 16 : isa == Isa::avx2 ? 8 : 4); }
-inline void steps(Isa isa, std::int64_t n) {
-#if defined(__x86_64__)
-  if (isa == Isa::amx) return amx<TileProducts::bf16>(n);
-  if (isa == Isa::avx512_bf16) return dot(n);
-  if (isa == Isa::avx512) return fma_avx512(n);
-  if (isa == Isa::avx2) return fma_avx2(n);
-#endif
-  (void)isa;
-  fma_portable(n);
-}
-
-}
 
 // Best rates of `passes`, `amount` per thread and pass; work(thread, pass). Passes take milliseconds, so that on a busy
 // machine some fall between other processes' turns. wall: over the time from the first start to the last end.
@@ -184,8 +67,28 @@ template <class Work> Rate best_rate(int threads, int passes, double amount, Wor
   return best;
 }
 
+// Memory that no cache holds: every pass reads another chunk.
+class Memory {
+ public:
+  explicit Memory(int threads) : threads_(threads), memory_(each * static_cast<std::size_t>(threads)) {
+    best_rate(threads_, 1, 1, [&](int id, int) { std::memset(part(id, 0), id + 1, each); });
+  }
+  Rate read(int passes) { return best_rate(threads_, passes, chunk, [&](int id, int pass) { kernel::read_best(part(id, pass), chunk); }); }
+  Rate stream(Isa isa, int passes) { return best_rate(threads_, passes, chunk, [&](int id, int pass) { kernel::stream(isa, part(id, pass), chunk); }); }
+  Rate copy(int passes) {
+    return best_rate(threads_, passes, chunk, [&](int id, int pass) { std::memcpy(part(id, pass), part(id, pass) + chunk / 2, chunk / 2), keep(part(id, pass)); });
+  }
+
+ private:
+  static constexpr std::size_t chunk = std::size_t{32} << 20, chunks = 12, each = chunks * chunk;              // per thread
+  std::byte* part(int id, int pass) { return memory_.data() + static_cast<std::size_t>(id) * each + static_cast<std::size_t>(pass) % chunks * chunk; }
+  int threads_;
+  coterie::host::Buffer memory_;
+};
+
 struct Limits {
   Rate read{}, copy{};                           // bytes per second; a copied byte counts twice
+  double stream[6]{};                            // bytes of bf16 weights per second, by Isa: read and multiplied by one row, and nothing else
   double flops[6]{};                             // per second, by Isa: fp32 fused multiply-adds, bf16 pairs, AMX bf16; 0: not on this processor
   double int8_flops = 0, int8_tile_flops = 0;    // of 8-bit products, counted as the multiply-adds they stand for; 0: no VNNI, no AMX-INT8
   // What a layer of bf16 activations (int8: rounded to 8 bits) whose weights have this type could reach on this path.
@@ -199,17 +102,14 @@ struct Limits {
 
 inline Limits probe(int threads) {
   Limits l;
-  constexpr std::size_t chunk = std::size_t{32} << 20, chunks = 12;                // per thread; every pass another chunk: never from a cache
-  std::size_t const each = chunks * chunk;
-  coterie::host::Buffer memory{each * static_cast<std::size_t>(threads)};
-  auto const part = [&](int id, int pass) { return memory.data() + static_cast<std::size_t>(id) * each + static_cast<std::size_t>(pass) % chunks * chunk; };
-  best_rate(threads, 1, 1, [&](int id, int) { std::memset(part(id, 0), id + 1, each); });
-  l.read = best_rate(threads, 96, chunk, [&](int id, int pass) { kernel::read_best(part(id, pass), chunk); });
-  l.copy = best_rate(threads, 48, chunk, [&](int id, int pass) { std::memcpy(part(id, pass), part(id, pass) + chunk / 2, chunk / 2), keep(part(id, pass)); });
+  Memory memory{threads};
+  l.read = memory.read(96);
+  l.copy = memory.copy(48);
   for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx})
     if (coterie::host::supports(isa)) {
       std::int64_t const n = isa == Isa::amx ? 50'000 : 500'000;
       l.flops[static_cast<int>(isa)] = best_rate(threads, 32, kernel::step_flops(isa) * static_cast<double>(n), [&](int, int) { kernel::steps(isa, n); }).cpu;
+      l.stream[static_cast<int>(isa)] = memory.stream(isa, 24).wall;
     }
 #if defined(__x86_64__)
   if (coterie::host::supports_amx_int8()) l.int8_tile_flops = best_rate(threads, 32, 4 * 32768. * 50'000, [&](int, int) { kernel::amx<kernel::TileProducts::int8>(50'000); }).cpu;

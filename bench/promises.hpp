@@ -35,7 +35,7 @@ template <Config C> class LayerRun {
     double const n = case_.tokens, columns = logit_columns(C), h = C.hidden, hit = static_cast<double>(maps_.experts_hit());
     double const router = columns * h, weights = hit * Workload<config>::expert_bytes + router * bits(C.router.weights) / 8;
     return {.flops = n * (C.top_k * Workload<config>::expert_flops + 2 * router), .weight_bytes = weights,
-            .bytes = weights + 2 * n * h * sizeof(V), .experts = maps_.experts_hit()};
+            .bytes = weights + 2 * n * h * sizeof(V), .experts = maps_.experts_hit(), .rows = maps_.rows_of_experts_hit()};
   }
   Sample sample() {
     prepare();
@@ -118,7 +118,7 @@ template <Config C> int promises(char const* model) {
     Case const c{.tokens = tokens, .threads = threads};
     LayerRun<C> run{load, c};
     DenseRun<C> dense{dense_load, c};
-    Samples layer_calls{threads, C.weights}, dense_calls{threads, C.weights};
+    Samples layer_calls{threads, roof(threads, C.weights)}, dense_calls{threads, roof(threads, C.weights)};
     double const until = wall_seconds() + (tokens == 1 ? 6 : 14);
     do {
       repeat(layer_calls, run, 0.3);
@@ -135,7 +135,7 @@ template <Config C> int promises(char const* model) {
     std::printf("\n  by CPU time, as if it had all its processors: %.1f GB/s = %.0f %% of the bandwidth by CPU time, %.0f GFLOP/s = %.0f %%", bytes / share,
                 1e11 * bytes / share / l.read.cpu, flops / share, 1e11 * flops / share / fma);
     std::printf("\n  MoE tax: %.2f times a dense FFN of the same active size (%.2f ms, CPU share %.0f %%); its floor %.2f\n", b.wall / d.wall, 1e3 * d.wall,
-                100 * d.share(threads), floor_seconds(b.work, threads, C.weights) / floor_seconds(d.work, threads, C.weights));
+                100 * d.share(threads), b.roof.floor(b.work) / d.roof.floor(d.work));
   }
   std::printf("No library is timed beside it: the tax is against this library's own dense kernels.\n");
   return 0;

@@ -30,11 +30,29 @@ inline std::vector<int> thread_counts() {
 struct Work {
   double flops = 0, weight_bytes = 0, bytes = 0;
   std::int64_t experts = 0;                      // distinct ones hit
+  std::vector<std::int64_t> rows{};              // of each of them, where the call is a layer's
+};
+// What work is measured against: bytes and operations per second.
+struct Roof {
+  double read = 0, peak = 0;
+  // Seconds that the work needs at least.
+  double floor(Work const& w) const { return std::max(w.bytes / read, w.flops / peak); }
+  // The same where experts do not overlap: some of a call's experts may have few rows and wait for memory, others many and compute.
+  double floor_by_expert(Work const& w) const {
+    if (w.rows.empty()) return floor(w);
+    double rows = 0, sum = 0;
+    for (std::int64_t const r : w.rows) rows += static_cast<double>(r);
+    for (std::int64_t const r : w.rows)
+      sum += std::max(w.weight_bytes / static_cast<double>(w.rows.size()) / read, w.flops * static_cast<double>(r) / rows / peak);
+    return std::max(sum, floor(w));
+  }
 };
 struct Sample {
   double wall = 0, cpu = 0;                      // seconds; cpu: of all threads together
   Work work{};
+  Roof roof{};
   double share(int threads) const { return cpu / wall / threads; }
+  double roofline() const { return roof.floor(work) / wall; }
 };
 template <class Call> Sample timed(Call const& call) {
   double const wall = wall_seconds(), cpu = cpu_seconds();
@@ -42,26 +60,26 @@ template <class Call> Sample timed(Call const& call) {
   double const end = wall_seconds();
   return {.wall = end - wall, .cpu = cpu_seconds() - cpu};
 }
-// Seconds that the machine, as probed in this process, needs for this work at least.
-inline double floor_seconds(Work const& w, int threads, DType weights, Isa isa = Isa::best, int int8 = 0) {
+// As probed in this process.
+inline Roof roof(int threads, DType weights, Isa isa = Isa::best, int int8 = 0) {
   Limits const& l = limits(threads);
-  return std::max(w.bytes / l.read.wall, w.flops / l.peak(isa == Isa::best ? host::best() : isa, weights, int8));
+  return {.read = l.read.wall, .peak = l.peak(isa == Isa::best ? host::best() : isa, weights, int8)};
 }
 
 // The calls of one row. The best is the one nearest to the roofline (calls differ in the experts they hit) among those
 // that got 90 % of their processors; if none did, the one nearest to it by CPU time.
 class Samples {
  public:
-  Samples(int threads, DType weights, Isa isa = Isa::best, int int8 = 0) : threads_(threads), weights_(weights), isa_(isa), int8_(int8) {}
-  void add(Sample const& s) { all_.push_back(s); }
+  Samples(int threads, Roof roof) : threads_(threads), roof_(roof) {}
+  void against(Roof roof) { roof_ = roof; }      // for what is added from now on
+  void add(Sample const& s) { all_.push_back(s), all_.back().roof = roof_; }
   Sample const& last() const { return all_.back(); }
-  double roofline(Sample const& s) const { return floor_seconds(s.work, threads_, weights_, isa_, int8_) / s.wall; }
   Sample best() const {
     Sample const *quiet = nullptr, *busy = nullptr;
     for (Sample const& s : all_) {
       double const share = s.share(threads_);
-      if (share >= 0.9 && (!quiet || roofline(s) > roofline(*quiet))) quiet = &s;
-      if (!busy || roofline(s) / share > roofline(*busy) / busy->share(threads_)) busy = &s;
+      if (share >= 0.9 && (!quiet || s.roofline() > quiet->roofline())) quiet = &s;
+      if (!busy || s.roofline() / share > busy->roofline() / busy->share(threads_)) busy = &s;
     }
     return quiet ? *quiet : busy ? *busy : Sample{};
   }
@@ -81,8 +99,9 @@ class Samples {
     c["cpu_share"] = b.share(threads_);
     c["GFLOP/s"] = 1e-9 * b.work.flops / b.wall;
     c["weights_GB/s"] = 1e-9 * b.work.weight_bytes / b.wall;
-    c["roofline_%"] = 100 * roofline(b);
-    c["roofline_%_by_cpu"] = 100 * roofline(b) / b.share(threads_);       // as if it had had all its processors
+    c["roofline_%"] = 100 * b.roofline();
+    if (!b.work.rows.empty()) c["roofline_by_expert_%"] = 100 * b.roof.floor_by_expert(b.work) / b.wall;
+    c["roofline_%_by_cpu"] = 100 * b.roofline() / b.share(threads_);       // as if it had had all its processors
     c["experts_hit"] = static_cast<double>(b.work.experts);
     c["tokens/s"] = tokens / b.wall;
   }
@@ -90,15 +109,13 @@ class Samples {
  private:
   std::vector<Sample> all_;
   int threads_;
-  DType weights_;
-  Isa isa_;
-  int int8_;
+  Roof roof_;
 };
 
 // prepare() and account() are not timed; call() is.
 template <class Prepare, class Call, class Account>
 void measure(benchmark::State& state, Case const& c, DType weights, Prepare const& prepare, Call const& call, Account const& account) {
-  Samples samples{c.threads, weights};
+  Samples samples{c.threads, roof(c.threads, weights)};
   prepare();
   if (c.tokens <= 64) call();                    // the first call finds cold pages
   for (auto _ : state) {

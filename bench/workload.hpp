@@ -181,6 +181,14 @@ template <Config C> struct Routed {
     else Router<config, Host>{}(on, in, packed, routing, scratch.span());
   }
   void dispatch(Host const& on, Inputs<config> const& in) { Dispatch<config, Host>{}(on, in, routing, batch, scratch.span()); }
+  std::vector<std::int64_t> rows_of_experts_hit() const {
+    std::vector<std::int64_t> all(C.experts), hit;
+    for (std::int32_t const e : expert)
+      if (e >= 0 && e < C.experts) ++all[static_cast<std::size_t>(e)];
+    for (std::int64_t const r : all)
+      if (r) hit.push_back(r);
+    return hit;
+  }
   std::int64_t experts_hit() const { return static_cast<std::int64_t>(std::set<std::int32_t>(expert.begin(), expert.end()).size()); }
   std::int64_t rows() const { return begin[C.experts]; }
 };

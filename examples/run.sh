@@ -65,7 +65,7 @@ quietly() { "$@" >build/examples/build.log 2>&1 || { tail -n 40 build/examples/b
 compile() {
   local source=$1 program=$2
   shift 2
-  [[ -x $program && -z $(find include examples bench/machine.hpp "${@#-I}" \( -name '*.hpp' -o -name '*.cpp' \) -newer "$program" -print -quit) ]] && return
+  [[ -x $program && -z $(find include examples bench/machine.hpp bench/kernels.hpp "${@#-I}" \( -name '*.hpp' -o -name '*.cpp' \) -newer "$program" -print -quit) ]] && return
   echo "compiling $source"
   quietly "$cxx" -std=c++20 -O2 -pthread -Iinclude "$@" "$source" -o "$program"
 }
