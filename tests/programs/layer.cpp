@@ -55,7 +55,7 @@ void explained() {
   for (ct::Isa isa : {ct::Isa::portable, ct::Isa::avx2, ct::Isa::avx512, ct::Isa::avx512_bf16, ct::Isa::amx}) {
     if (!ct::host::supports(isa)) continue;
     std::string text = layer.explain(ct::Host{.threads = 1, .isa = isa}, 5);
-    std::string const own = isa == ct::Isa::amx ? "tiles of 32 rows" : isa == ct::Isa::avx512_bf16 ? "blocks of 12 rows" : "blocks of 48 rows";
+    std::string const own = isa == ct::Isa::amx ? "tiles of up to 32 rows" : isa == ct::Isa::avx512_bf16 ? "blocks of up to 12 rows" : "blocks of up to 48 rows";
     std::string const path = ct::name(isa), vectors = isa > ct::Isa::avx512 ? "AVX-512" : path, by_token = isa == ct::Isa::portable ? "portable" : "AVX2";
     auto const next = [&](std::string const& stage, std::string const& runs_on, std::string const& block) {
       std::string const line = text.substr(0, text.find('\n'));

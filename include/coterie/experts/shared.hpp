@@ -69,7 +69,7 @@ struct Shared<C, Host> {
 
   std::string explain(Host const& on, std::int64_t tokens) const {
     if constexpr (C.shared.ffn == 0) return "none";
-    else return host::explain_ffn(host::ffn_path(on.path(), C.dtype, C.shared.weights), name(C.shared.weights), tokens, Layout::shared_gate_up, Layout::shared_down);
+    else return host::explain_ffn(host::ffn_path(on.path(), C.dtype, C.shared.weights), C.shared.weights, tokens, Layout::shared_gate_up, Layout::shared_down);
   }
 
   static Pieces carve(Arena& arena, std::int64_t tokens) {

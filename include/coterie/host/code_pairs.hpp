@@ -73,10 +73,15 @@ template <class T> struct CodePairs<T, 8> {
     }
   };
   static constexpr Table all{};
+  static constexpr std::uint32_t magic = 0x4b000000;         // 2^23 as fp32: or'ed with a byte it is 2^23 + byte
   struct Zeros {
-    floats<16> zero;
+    floats<16> zero;                               // 2^23 more
     [[gnu::always_inline, gnu::target("avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,fma")]] inline void load([[maybe_unused]] std::byte const* from) {
-      if constexpr (T::zeros) load_zeros<16>(from, zero);
+      if constexpr (T::zeros) {
+        words<16> wide;
+        widen_bytes(from, wide);
+        zero = (floats<16>)(wide | magic);
+      }
     }
   };
   Bytes upper[2], lower[2];
@@ -89,7 +94,7 @@ template <class T> struct CodePairs<T, 8> {
     floats<16> v[4];
     std::memcpy(&code, from, sizeof code);
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; ++k) v[k] = __builtin_convertvector((vector_of<std::int32_t, 16>::type)(code >> (8 * k) & 0xffu), floats<16>) - zeros.zero;
+    for (int k = 0; k < 4; ++k) v[k] = (floats<16>)((code >> (8 * k) & 0xffu) | magic) - zeros.zero;
 #pragma GCC unroll 2
     for (int pair = 0; pair < 2; ++pair) to[pair] = (words<16>)v[2 * pair] >> 16 | ((words<16>)v[2 * pair + 1] & 0xffff0000u);
   }

@@ -66,11 +66,12 @@ constexpr Isa ffn_path(Isa path, DType dtype, DType weights) {
 }
 
 // How an ffn of `rows` rows would run, in words; path: of ffn_path.
-inline std::string explain_ffn(Isa path, char const* weights, std::int64_t rows, PanelShape up, PanelShape down) {
-  bool const tiles = path == Isa::amx, dots = path == Isa::avx512_bf16;
-  return std::string(name(path)) + " on " + weights + " panels, fp32 sums; " + (up.paired ? "gate, up" : "up") +
+inline std::string explain_ffn(Isa path, DType weights, std::int64_t rows, PanelShape up, PanelShape down) {
+  bool const dots = path == Isa::avx512_bf16, tiles = path == Isa::amx;
+  std::int64_t const block = tiles ? 32 : !dots ? row_block : is_float(weights) ? dot_rows : dot_stream_rows;
+  return std::string(name(path)) + " on " + name(weights) + " panels, fp32 sums; " + (up.paired ? "gate, up" : "up") +
          " and activation in one pass over " + std::to_string(up.panels()) + " panels, then down over " + std::to_string(down.panels()) + "; " +
-         (tiles ? "tiles of 32 rows x 32 columns" : dots ? "blocks of " + std::to_string(dot_rows) + " rows x 32 columns" : "blocks of " + std::to_string(row_block) + " rows x 128 columns") + " for up to " + std::to_string(rows) + " rows";
+         (tiles ? "tiles" : "blocks") + " of up to " + std::to_string(block) + " rows x " + (tiles || dots ? "32" : "128") + " columns, up to " + std::to_string(rows) + " rows in all";
 }
 
 // One expert's rows [begin, end) and weights.
