@@ -28,8 +28,8 @@ struct DotEngine {
         for (int m = 0; m < height; ++m) a[m] = row(r + m);
         // Strips of equal height: 13 rows are 7 and 6, not 12 and 1.
         int const strips = (height + dot_rows - 1) / dot_rows, low = height / strips, high = height % strips;
-        // Several take turns over tiles that stay in the first cache; the last of them fetches what comes next.
-        std::int64_t const step = strips > 1 ? dot_depth_of_strips : tiles;
+        // Several take turns over tiles that stay in the first cache (of many rows, in the second); the last of them fetches what comes next.
+        std::int64_t const step = strips == 1 ? tiles : rows > row_block ? dot_depth_of_blocks : dot_depth_of_strips;
         bf16 const* near[row_block];
         for (std::int64_t t = 0; t < tiles; t += step) {
           std::int64_t const depth = tiles - t < step ? tiles - t : step;
