@@ -99,6 +99,7 @@ class Checker {
       if (!threw) fail("a workspace of one byte less is accepted");
     }
     if (n == 0) return;
+    if (!ct::is_float(c.weights) || !ct::is_float(c.shared.weights)) int8(s, k, feed, want);
 
     StageRun staged;
     s.stages(on, feed, staged, 0xff);
@@ -122,6 +123,17 @@ class Checker {
           !same(c.dtype, Bytes(&staged.y[row * width], &staged.y[row * width] + width), Bytes(&y[row * static_cast<std::size_t>(feed.y_stride) * size], &y[row * static_cast<std::size_t>(feed.y_stride) * size] + width)))
         fail("the stages one by one give other bits than the layer");
     if (small && k.seed % 8 == 0) whole(c, n, feed, y, ref::finish(c, weights, inputs, routing));
+  }
+
+  // With 8-bit activations, whose values are the business of tests/experts/int8.cpp: the same workspace, and bits that depend on nothing else.
+  void int8(Subject const& s, Case const& k, Feed const& feed, std::size_t bytes) {
+    ct::Host on = host(k.threads, k.isa);
+    on.int8_activations = 1;
+    if (s.workspace_bytes(on, feed.tokens) != bytes) fail("8-bit activations take another workspace");
+    Bytes const y = run(s, on, feed, bytes, 0xff, k.seed % 64);
+    ct::Host other = host(k.threads % 3 + 1, k.isa == ct::Isa::avx2 && ct::host::supports(ct::Isa::avx512) ? ct::Isa::avx512 : k.isa);
+    other.int8_activations = 1;
+    if (!same(s.config.dtype, y, run(s, other, feed, bytes, 0xfe, 0))) fail("bits with 8-bit activations depend on memory, threads or AVX2");
   }
 
   // y[T,stride] of one run; checks guard bands, gaps between rows, and that the workspace is not touched outside.
