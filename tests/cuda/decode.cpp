@@ -106,6 +106,11 @@ TEST_CASE("decode: how many launches, and when they are the stages'") {
   CHECK(launched(ours) == 3);
   auto const a = own.y.get(), b = ours.y.get();
   CHECK(std::memcmp(a.data(), b.data(), a.size() * sizeof a[0]) == 0);
+  // Rows of x where no 16-byte load may begin are the stages' business, of which experts of 16 bits refuse them.
+  CHECK(plain.explain(ours.on, 3).find("for rows of x at multiples of 16 bytes") != std::string::npos);
+  CHECK_THROWS_WITH_AS(plain.forward(ours.on, Inputs<mixtral>{.x = {ours.x.data() + 1, 2}}, rows<mixtral.hidden>(ours.y.data(), 2), {ours.workspace.data(), ours.workspace.size()}),
+                       doctest::Contains("must be aligned to 16 bytes"), Error);
+  CHECK(simt::failure_of([] { check(cudaDeviceSynchronize()); }) == "");
 }
 TEST_CASE("decode: without any of its synchronisations it is noticed") {
   if (!simt::checked()) return;

@@ -1,6 +1,7 @@
 // Experts, shared experts and the latent width on the GPU, against the definition: whole numbers are exact, real ones within the
 // reference's bounds; nothing is written beside the rows.
 #include <map>
+#include <set>
 #include <coterie/device/activate_rows.cuh>
 #include "experts_batch.hpp"
 
@@ -194,6 +195,44 @@ TEST_SUITE("experts") {
         CHECK(simt::failure_of([&, first = first, count = count] { return batch.failure(path, first, count); }) == "");
       }
   }
+#if defined(COTERIE_SIMT)
+  TEST_CASE("a shard takes the kernels that all experts take, and its rows have their bits") {
+    constexpr Config c = of(64, 40, Act::silu_mul, DType::bf16);
+    cases::Random random{11};
+    Checkpoint<c> const w{random, Numbers::real};
+    std::set<std::set<std::string>> met;
+    for (std::int64_t tokens : {40, 41, 250}) {  // rows for an expert, at most: 16, the most that are swapped; more; more than 96
+      ExpertsCase<c> const batch{w, random, Numbers::real, tokens, {7, 20, 0, 3, 5}};
+      auto const kernels = [&](ct::Arch path, int first, int count) {
+        simt::clear_syncs();
+        CHECK(simt::failure_of([&] { return batch.failure(path, first, count); }) == "");
+        std::set<std::string> to;
+        for (std::string const& sync : simt::syncs()) to.insert(sync.find("turn") == sync.npos ? sync.substr(0, sync.find(':')) : "wgmma_product by turns");
+        met.insert(to);
+        return to;
+      };
+      for (ct::Arch path : arches()) {
+        CAPTURE(tokens);
+        std::string const arch = ct::name(path);
+        CAPTURE(arch);
+        auto const all = kernels(path, 0, c.experts);
+        auto const want = batch.rows();
+        for (auto const& [first, count] : {std::pair{0, 1}, {1, 2}, {3, 2}}) {
+          CAPTURE(first);
+          CHECK(kernels(path, first, count) == all);
+          auto const got = batch.rows();
+          long wrong = 0;
+          for (std::size_t i = 0; i < batch.routed() * 64; ++i) {
+            int const expert = batch.who(i / 64).first;
+            wrong += expert >= first && expert < first + count && got[i].bits != want[i].bits;
+          }
+          CHECK(wrong == 0);
+        }
+      }
+    }
+    CHECK(met.size() == (ct::Cuda{}.device.hopper ? 5 : 3));             // plain, swapped, mma, wgmma with and without turns
+  }
+#endif
   TEST_CASE("batch_invariant: a row has the same bits whatever else is in the batch") {
     constexpr Config c = invariant(of(72, 40, Act::silu_mul, DType::bf16));
     cases::Random random{8};

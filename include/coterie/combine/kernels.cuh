@@ -62,7 +62,14 @@ template <class Stage, int Wide> struct CombineKernel {
   using Slots = CombineSlots<S>;
   static constexpr bool model = config.combine == Accumulate::model;
   static constexpr bool learned_mix = config.shared.ffn > 0 && (config.shared.mix == SharedMix::sigmoid_gate || config.shared.mix == SharedMix::coefficients);
+  static constexpr int mix_vectors = !learned_mix ? 0 : config.shared.mix == SharedMix::coefficients ? 2 : 1;
 
+  // Finds slot i its place by expert, in ascending order, as an index_add over experts adds.
+  COTERIE_DEVICE static void place(Slots& s, int i) {
+    int before = 0;
+    for (int k = 0; k < S; ++k) before += s.expert[k] < s.expert[i] || (s.expert[k] == s.expert[i] && k < i);
+    s.order[before] = i;
+  }
   // Number i of those that are added.
   COTERIE_DEVICE static int slot_of(Slots const& s, int i) { return model ? s.order[i] : i; }
   // Wide columns of the routed sum of token t. Up to eight slots' rows are asked for before any is used, then added in order.
@@ -94,26 +101,42 @@ template <class Stage, int Wide> struct CombineKernel {
       for (int j = 0; j < Wide; ++j) sum[j] = model ? rounded<V>(sum[j] * config.router.scale) : sum[j] * config.router.scale;
   }
 
+  // Of a token's dot product with a vector that weighs its shared experts, the part of warp `part` of a block. A warp calls.
+  COTERIE_DEVICE static float mix_part(float const* vector, V const* x, int part) {
+    float dot = 0;
+    for (int h = part * 32 + static_cast<int>(threadIdx.x % 32); h < config.hidden; h += threads) dot = fmaf(vector[h], to_float(x[h]), dot);
+    for (int by = 16; by > 0; by /= 2) dot += __shfl_xor_sync(~0u, dot, by);
+    return dot;
+  }
+  // part(m, i): part i of the dot product with vector m.
+  template <class Part> COTERIE_DEVICE static Mix mix_of_parts(float const* bias, Part const& part) {
+    float dot[mix_vectors];
+    for (int m = 0; m < mix_vectors; ++m) {
+      dot[m] = bias[m];
+      for (int i = 0; i < warps; ++i) dot[m] += part(m, i);
+    }
+    if constexpr (mix_vectors == 1) {
+      return {1, math::sigmoid(dot[0])};
+    } else {
+      float const top = dot[0] > dot[1] ? dot[0] : dot[1], a = math::exp(dot[0] - top), b = math::exp(dot[1] - top);
+      return {a / (a + b), b / (a + b)};
+    }
+  }
   // How the routed sum and the shared experts are weighed for this token. All threads call.
   COTERIE_DEVICE static Mix mix_of(Work const& w, Slots& s, V const* x) {
-    if constexpr (config.shared.mix == SharedMix::average) return {0.5f, 0.5f};
-    if constexpr (!learned_mix) return {};
-    constexpr int count = config.shared.mix == SharedMix::coefficients ? 2 : 1;
-    int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
-    float dot[2] = {};
-    for (int m = 0; m < count; ++m) {
-      for (int h = static_cast<int>(threadIdx.x); h < config.hidden; h += threads) dot[m] = fmaf(w.mix_vectors[m * config.hidden + h], to_float(x[h]), dot[m]);
-      for (int by = 16; by > 0; by /= 2) dot[m] += __shfl_xor_sync(~0u, dot[m], by);
-      if (lane == 0) s.dot[m][warp] = dot[m];
+    if constexpr (config.shared.mix == SharedMix::average) {
+      return {0.5f, 0.5f};
+    } else if constexpr (!learned_mix) {
+      return {};
+    } else {
+      int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
+      for (int m = 0; m < mix_vectors; ++m) {
+        float const dot = mix_part(w.mix_vectors + m * config.hidden, x, warp);
+        if (lane == 0) s.dot[m][warp] = dot;
+      }
+      COTERIE_SYNC("combine: dots of the warps", __syncthreads());
+      return mix_of_parts(w.mix_bias, [&](int m, int i) { return s.dot[m][i]; });
     }
-    COTERIE_SYNC("combine: dots of the warps", __syncthreads());
-    for (int m = 0; m < count; ++m) {
-      dot[m] = w.mix_bias[m];
-      for (int i = 0; i < warps; ++i) dot[m] += s.dot[m][i];
-    }
-    if constexpr (count == 1) return {1, math::sigmoid(dot[0])};
-    float const top = dot[0] > dot[1] ? dot[0] : dot[1], a = math::exp(dot[0] - top), b = math::exp(dot[1] - top);
-    return {a / (a + b), b / (a + b)};
   }
 
   // 1 / root mean square of the latent sums. All threads call.
@@ -140,13 +163,9 @@ template <class Stage, int Wide> struct CombineKernel {
     COTERIE_SYNC("combine: the kernel ahead", ptx::grid_dependency_wait());
     ptx::grid_dependency_launch();
     for (int i = static_cast<int>(threadIdx.x); i < S; i += threads) s.expert[i] = w.expert[t][i], s.row[i] = w.slot[t][i], s.weight[i] = w.weight[t][i];
-    if constexpr (model) {                       // experts in ascending order, as an index_add over experts does
+    if constexpr (model) {
       COTERIE_SYNC("combine: slots are loaded", __syncthreads());
-      for (int i = static_cast<int>(threadIdx.x); i < S; i += threads) {
-        int before = 0;
-        for (int k = 0; k < S; ++k) before += s.expert[k] < s.expert[i] || (s.expert[k] == s.expert[i] && k < i);
-        s.order[before] = i;
-      }
+      for (int i = static_cast<int>(threadIdx.x); i < S; i += threads) place(s, i);
     }
     if constexpr (!learned_mix) COTERIE_SYNC("combine: slots are known", __syncthreads());             // a learned mix has a barrier of its own
     Mix mix;

@@ -48,7 +48,8 @@ template <int S> COTERIE_DEVICE void sort_few(FewRows<S>& s, int pairs) {
   COTERIE_SYNC("decode: hits are known", __syncthreads());
 }
 
-// Sums of the rows of one hit with two packed rows of its weights, in lane m for row m of the hit. a(m): where row m of the hit is.
+// Sums of the rows of one hit with two packed rows of its weights, in lane m for row m of the hit, which is at row_at(m). Lanes may
+// come here apart, from stores that not all of them had: shuffles name their lanes and wait for them, and nothing here is `.aligned`.
 template <class P, class Hit, class RowAt> COTERIE_DEVICE void hit_sums(P const& p, Hit const& hit, std::int64_t const (&output)[2], RowAt const& row_at, float (&mine)[2]) {
   typename P::A const* a[stream_rows];
   typename P::B const* b[2];
@@ -59,30 +60,16 @@ template <class P, class Hit, class RowAt> COTERIE_DEVICE void hit_sums(P const&
   stream_sums(hit.rows, a, b, p.inputs, mine);
 }
 
-// The dot products of a token with the vectors that weigh its shared experts, each in as many parts as combine's block has warps.
+// The dot products of each token with the vectors that weigh its shared experts, each in as many parts as combine's block has warps.
 template <class Stage> struct MixDots {
   using Combiner = CombineKernel<Stage, 1>;
-  static constexpr int vectors = !Combiner::learned_mix ? 0 : Stage::config.shared.mix == SharedMix::coefficients ? 2 : 1, parts = Combiner::warps, count = vectors * parts;
+  static constexpr int vectors = Combiner::mix_vectors, parts = Combiner::warps, count = vectors * parts;
   // Number n of all tokens' parts. A warp calls.
   COTERIE_DEVICE static void make(float const* mix_vectors, Rows<typename Stage::V const, Stage::config.hidden> const& x, int n, float* dots) {
-    constexpr int H = Stage::config.hidden;
-    int const lane = static_cast<int>(threadIdx.x % 32);
-    float const* const vector = mix_vectors + n / parts % vectors * H;
-    float dot = 0;
-    for (int h = n % parts * 32 + lane; h < H; h += 32 * parts) dot = fmaf(vector[h], to_float(x[n / count][h]), dot);
-    for (int by = 16; by > 0; by /= 2) dot += __shfl_xor_sync(~0u, dot, by);
-    if (lane == 0) dots[n] = dot;
+    float const dot = Combiner::mix_part(mix_vectors + n / parts % vectors * Stage::config.hidden, x[n / count], n % parts);
+    if (threadIdx.x % 32 == 0) dots[n] = dot;
   }
-  COTERIE_DEVICE static Mix mix(float const* bias, float const* dots) {
-    float dot[2];
-    for (int m = 0; m < vectors; ++m) {
-      dot[m] = bias[m];
-      for (int i = 0; i < parts; ++i) dot[m] += dots[m * parts + i];
-    }
-    if constexpr (vectors == 1) return {1, math::sigmoid(dot[0])};
-    float const top = dot[0] > dot[1] ? dot[0] : dot[1], a = math::exp(dot[0] - top), b = math::exp(dot[1] - top);
-    return {a / (a + b), b / (a + b)};
-  }
+  COTERIE_DEVICE static Mix mix(float const* bias, float const* dots) { return Combiner::mix_of_parts(bias, [&](int m, int i) { return dots[m * parts + i]; }); }
 };
 
 template <class Stage> struct DecodeHidden {
@@ -93,12 +80,11 @@ template <class Stage> struct DecodeHidden {
 };
 template <class Stage> __global__ void __launch_bounds__(decode_threads<typename Stage::Up>, 1) decode_hidden_kernel(DecodeHidden<Stage> const w) {
   constexpr Config c = Stage::config;
-  using Warp = route::WarpProgram<c>;
   using To = typename Stage::Up::Epilogue::To;
   constexpr bool paired = Stage::Up::Epilogue::paired;
   constexpr int S = slots(c), columns = static_cast<int>(paired ? round_up(c.ffn, interleave) : round_up(c.ffn, 8) / 2);
   auto& s = ptx::dynamic_shared<FewRows<S>>();
-  int const lane = Warp::lane(), warp = static_cast<int>(threadIdx.x / 32), warps = static_cast<int>(blockDim.x / 32), tokens = static_cast<int>(w.route.in.x.rows);
+  int const lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32), warps = static_cast<int>(blockDim.x / 32), tokens = static_cast<int>(w.route.in.x.rows);
   COTERIE_SYNC("decode_hidden: the kernel ahead", ptx::grid_dependency_wait());
   ptx::grid_dependency_launch();
   if (threadIdx.x == 0) s.hits = 0;
@@ -106,15 +92,8 @@ template <class Stage> __global__ void __launch_bounds__(decode_threads<typename
     if (warp == warps - 1)                       // while the others select
       for (int n = static_cast<int>(blockIdx.x); n < tokens * MixDots<Stage>::count; n += static_cast<int>(gridDim.x)) MixDots<Stage>::make(w.mix_vectors, w.route.in.x, n, w.dots);
   for (int t = warp; t < tokens; t += warps) {
-    float z[Warp::P];
-    for (int j = 0; j < Warp::P; ++j) z[j] = Warp::index(j) < Warp::N ? w.route.z[t * Warp::N + Warp::index(j)] : 0.f;
-    std::int32_t expert;
-    float weight, shared;
-    Warp::run(z, token_of<c>(w.route, t), expert, weight, shared);
+    std::int32_t const expert = route_token<c>(w.route, t, blockIdx.x == 0);       // one block says it to the kernels behind
     if (lane < S) s.expert[t * S + lane] = expert < c.experts ? expert : -1;
-    if (blockIdx.x != 0) continue;               // one block says it to the kernels behind
-    if (lane < S) w.route.to.expert[t][lane] = expert, w.route.to.weight[t][lane] = weight;
-    if (lane < Warp::shared) w.route.to.shared[t][lane] = shared;
   }
   sort_few(s, tokens * S);
 #pragma unroll 1
@@ -169,13 +148,8 @@ template <class Stage> __global__ void __launch_bounds__(decode_threads<typename
   sort_few(s.rows, tokens * S);
   for (int t = warp; t < tokens; t += warps) {
     if (lane >= S) continue;
-    auto& slots = s.of[t];
-    slots.row[lane] = s.rows.row[t * S + lane];
-    if constexpr (Combiner::model) {             // experts in ascending order, as combine adds them then
-      int before = 0;
-      for (int k = 0; k < S; ++k) before += slots.expert[k] < slots.expert[lane] || (slots.expert[k] == slots.expert[lane] && k < lane);
-      slots.order[before] = lane;
-    }
+    s.of[t].row[lane] = s.rows.row[t * S + lane];
+    if constexpr (Combiner::model) Combiner::place(s.of[t], lane);
   }
 #pragma unroll 1
   for (int first = static_cast<int>(blockIdx.x) * w.pairs; first < all; first += static_cast<int>(gridDim.x) * w.pairs) {

@@ -93,17 +93,25 @@ template <class Stage> std::string explain_ffn(Cuda const& on, std::int64_t rows
          std::to_string(rows) + " rows" + on.remark();
 }
 
-template <class Stage> void ffn(Cuda const& on, Arch path, Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r, Few few, Where at) {
-  using V = typename Stage::V;
-  using T = typename Stage::T;
+// Rows a to hidden values, and hidden values to rows out.
+template <class Stage> using UpProduct = Product<typename Stage::V, typename Stage::T, StoreHidden<Stage>>;
+template <class Stage> using DownProduct = Product<typename Stage::V, typename Stage::T, StoreRows<typename Stage::V>>;
+template <class Stage> UpProduct<Stage> up_product(Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r) {
   std::int64_t const pitch = w.down_shape.pitch();
-  StoreHidden<Stage> const hidden{.to = r.h, .stride = pitch, .columns = static_cast<int>(pitch), .valid = static_cast<int>(w.gate_up_shape.outputs), .gate_bias = w.gate_bias,
-                                  .up_bias = w.up_bias, .gamma = r.gamma, .gamma_stride = r.gamma_stride, .gamma_columns = r.gamma_columns};
-  StoreRows<V> const rows{.to = r.out, .stride = r.out_stride, .columns = static_cast<int>(w.down_shape.outputs), .bias = w.down_bias};
-  multiply(on, path, Product<V, T, StoreHidden<Stage>>{.a = r.a, .a_stride = r.a_stride, .map = r.map, .b = w.gate_up, .b_group = w.group, .b_rows = w.gate_up_shape.rows(),
-           .b_pitch = w.gate_up_shape.pitch(), .inputs = w.gate_up_shape.inputs, .groups = groups, .epilogue = hidden}, few, at);
-  multiply(on, path, Product<V, T, StoreRows<V>>{.a = r.h, .a_stride = pitch, .map = nullptr, .b = w.down, .b_group = w.group, .b_rows = w.down_shape.rows(),
-           .b_pitch = w.down_shape.pitch(), .inputs = w.down_shape.inputs, .groups = groups, .epilogue = rows}, few, at);
+  return {.a = r.a, .a_stride = r.a_stride, .map = r.map, .b = w.gate_up, .b_group = w.group, .b_rows = w.gate_up_shape.rows(), .b_pitch = w.gate_up_shape.pitch(),
+          .inputs = w.gate_up_shape.inputs, .groups = groups,
+          .epilogue = {.to = r.h, .stride = pitch, .columns = static_cast<int>(pitch), .valid = static_cast<int>(w.gate_up_shape.outputs), .gate_bias = w.gate_bias, .up_bias = w.up_bias,
+                       .gamma = r.gamma, .gamma_stride = r.gamma_stride, .gamma_columns = r.gamma_columns}};
+}
+template <class Stage> DownProduct<Stage> down_product(Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r) {
+  return {.a = r.h, .a_stride = w.down_shape.pitch(), .map = nullptr, .b = w.down, .b_group = w.group, .b_rows = w.down_shape.rows(), .b_pitch = w.down_shape.pitch(),
+          .inputs = w.down_shape.inputs, .groups = groups,
+          .epilogue = {.to = r.out, .stride = r.out_stride, .columns = static_cast<int>(w.down_shape.outputs), .bias = w.down_bias}};
+}
+
+template <class Stage> void ffn(Cuda const& on, Arch path, Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r, Few few, Where at) {
+  multiply(on, path, up_product(groups, w, r), few, at);
+  multiply(on, path, down_product(groups, w, r), few, at);
 }
 
 }}}}

@@ -10,7 +10,10 @@ struct Groups {
   std::int32_t const* begin = nullptr;
   int first = 0, count = 1;
   std::int64_t rows = 0;                         // at most so many in all
+  int all = 0;                                   // groups that share the rows, of which a shard multiplies `count`; 0: no others
 
+  // What is chosen by rows a group counts these groups, so that a shard chooses what all of them would.
+  constexpr std::int64_t sharing() const { return all ? all : count; }
   // At most so many tiles of `height` rows.
   constexpr std::int64_t tiles(std::int64_t height) const { return begin ? rows / height + (rows < count ? rows : count) : (rows + height - 1) / height; }
 };
@@ -23,7 +26,8 @@ struct Tile {
 
 // Finds tiles by their number: group by group, in a group column by column, in a column from the first row on, so that tiles
 // of neighbouring numbers read the same weights. Numbers only grow, so all calls together look at every group once. A whole
-// warp calls, and every lane gets the answer.
+// warp calls, and every lane gets the answer. (A list of tiles would have to be written behind dispatch, whose Batch has none, and for each
+// height: a launch more, where this is a load and a prefix sum for 32 groups. Not yet measured on a GPU.)
 class TileWalk {
  public:
   // Tiles of `height` rows; `columns` of them side by side.

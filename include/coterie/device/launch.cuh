@@ -1,5 +1,6 @@
 // Starts a kernel, on the GPU or in the emulator, and turns errors of the CUDA runtime into exceptions.
 #pragma once
+#include <array>
 #include "../error.hpp"
 #include "ptx.cuh"
 
@@ -11,10 +12,10 @@ class CudaError : public Error {
   cudaError_t code;
 };
 
-// Throws CudaError with the runtime's own name and sentence for the code; without exceptions prints it and aborts.
-inline void check(cudaError_t code, Where at = Where::here()) {
+// Throws CudaError with the runtime's own name and sentence for the code, behind `call`; without exceptions prints it and aborts.
+inline void check(cudaError_t code, Where at = Where::here(), char const* call = "") {
   if (code == cudaSuccess) [[likely]] return;
-  std::string sentence = std::string("CUDA: ") + cudaGetErrorName(code) + ": " + cudaGetErrorString(code);
+  std::string sentence = std::string("CUDA: ") + call + cudaGetErrorName(code) + ": " + cudaGetErrorString(code);
   if (code == cudaErrorNoKernelImageForDevice || code == cudaErrorInvalidDeviceFunction)               // which of the two depends on who notices
     sentence += ": this program holds no code for the device; compile it with nvcc -gencode arch=compute_90a,code=sm_90a for compute capability 9.0, "
                 "arch=compute_80,code=sm_80 for 8.x, and so on for others";
@@ -27,19 +28,30 @@ inline void check(cudaError_t code, Where at = Where::here()) {
 
 struct Launch {
   dim3 grid, block;
-  std::size_t shared = 0;                          // bytes of dynamic shared memory: sizeof of the kernel's struct
+  std::size_t shared = 0;                          // bytes of dynamic shared memory: sizeof of the kernel's struct, in each of its launches
   // 1: may start before the kernel ahead of it ends, up to its grid_dependency_wait(). Only where that waits: Cuda's device.programmatic.
   // Every kernel of the library waits before it reads or writes anything, and then lets the next one start: one that is launched so
   // behind them must wait as well.
   int programmatic = 0;
 };
 
+// Lets launches of the kernel on the current device have so much dynamic shared memory, which is the same for all of its launches. Asked once
+// by each thread for each kernel and device; a device that was reset is not asked again.
+inline void grant_shared(void const* kernel, std::size_t bytes, Where at) {
+  struct Granted { void const* kernel; std::size_t bytes; int device; };
+  static thread_local std::array<Granted, 256> known{};
+  int device = 0;
+  check(cudaGetDevice(&device), at);
+  Granted& seen = known[(reinterpret_cast<std::uintptr_t>(kernel) / 16 + static_cast<unsigned>(device)) % known.size()];
+  if (seen.kernel == kernel && seen.bytes == bytes && seen.device == device) return;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), at);
+  seen = {kernel, bytes, device};
+}
+
 // kernel<<<...>>>(args...) on the stream; args convert to the kernel's parameter types.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), Launch const& how, cudaStream_t stream, Where at, Arguments&&... arguments) {
-  // The attribute belongs to the current device, so it is set again each time. Up to 48 KiB are granted without asking.
-  if (how.shared > 48 * 1024)
-    check(cudaFuncSetAttribute(reinterpret_cast<void const*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(how.shared)), at);
+  if (how.shared > 48 * 1024) grant_shared(reinterpret_cast<void const*>(kernel), how.shared, at);     // up to here nobody has to ask
   cudaLaunchAttribute programmatic{};
   programmatic.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   programmatic.val.programmaticStreamSerializationAllowed = 1;

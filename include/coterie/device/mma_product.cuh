@@ -117,13 +117,16 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
 }
 
 template <class T, class P> void mma_product(Cuda const& on, P const& p, Where at) {
+  // A block takes 1 KiB more of shared memory than it asks for: as many as registers are shared out for fit in the 164 KiB of 8.0, one where a
+  // multiprocessor has 100 KiB (8.6, 8.9, 12.0).
+  static_assert(T::blocks * (sizeof(T) + 1024) <= 164 * 1024 && sizeof(T) <= 99 * 1024);
   launch(mma_product_kernel<P, T>, {.grid = tile_grid(p, T::rows, T::columns, at), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.programmatic}, on.stream, at, p);
 }
 // Few rows a group: a short tile wastes less. (Not yet measured on a GPU.)
 using MmaTall = MmaTile<MmaShape{.rows = 128, .columns = 128, .warp_rows = 64, .warp_columns = 32, .blocks = 2}>;
 using MmaShort = MmaTile<MmaShape{.rows = 32, .columns = 128, .warp_rows = 32, .warp_columns = 32, .blocks = 4}>;
 template <class P> void mma_product(Cuda const& on, P const& p, Where at) {
-  if (p.groups.rows <= std::int64_t{48} * p.groups.count) mma_product<MmaShort>(on, p, at);
+  if (p.groups.rows <= 48 * p.groups.sharing()) mma_product<MmaShort>(on, p, at);
   else mma_product<MmaTall>(on, p, at);
 }
 template <class P> inline constexpr bool has_mma = std::is_same_v<typename P::A, typename P::B> && sizeof(typename P::A) == 2;

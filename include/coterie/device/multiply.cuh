@@ -40,7 +40,7 @@ template <class P> void multiply(Cuda const& on, Arch path, P const& p, Few few,
   if (path != Arch::plain) {
     if (few == Few::streamed && streams(p)) return stream_product(on, p, at);
     if constexpr (has_mma<P>)
-      if (few != Few::alike && swaps(p.groups.rows, p.groups.count)) return require_wide(p, at), swapped_product(on, p, at);
+      if (few != Few::alike && swaps(p.groups.rows, p.groups.sharing())) return require_wide(p, at), swapped_product(on, p, at);
   }
   multiply_tiles(on, path, p, at);
 }

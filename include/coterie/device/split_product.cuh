@@ -48,6 +48,7 @@ template <class P, int Blocks> COTERIE_DEVICE void split_mma(P const& p, std::in
         a[s][m][1] = inside ? ptx::load16(rows[m][1] + k) : uint4{};
       }
     }
+    __syncwarp();                                // lanes load or not, and mma wants them together. No name: the emulator gathers them there by itself
 #pragma unroll
     for (int s = 0; s < ahead; ++s)
 #pragma unroll

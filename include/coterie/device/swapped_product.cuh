@@ -153,6 +153,8 @@ template <class P> __global__ void __launch_bounds__(SwappedTile::threads, Swapp
       COTERIE_SYNC("swapped_product: stage is everybody's", __syncthreads());
       feed.start(stage == 0 ? T::stages - 1 : stage - 1);                // the one that everybody has read
       ptx::cp_async_commit();
+      // Lanes copy rows of a or not, and ldmatrix and mma want them together. No name: the emulator gathers them there by itself.
+      __syncwarp();
       if (multiplied == 8) add_stage<V, 1>(s.b[stage], s.a[stage], acc);
       else if (multiplied == 16) add_stage<V, 2>(s.b[stage], s.a[stage], acc);
       else if (multiplied == 32) add_stage<V, 4>(s.b[stage], s.a[stage], acc);
@@ -178,6 +180,7 @@ template <class P> __global__ void __launch_bounds__(SwappedTile::threads, Swapp
 
 template <class P> void swapped_product(Cuda const& on, P const& p, Where at) {
   using T = SwappedTile;
+  static_assert(sizeof(T) <= 99 * 1024 && T::blocks * (sizeof(T) + 1024) <= 228 * 1024);             // each takes 1 KiB more than it asks for
   dim3 const tiles = tile_grid(p, T::rows, T::columns, at);
   auto const most = static_cast<unsigned>(on.device.multiprocessors * (on.device.shared_bytes >= T::blocks * static_cast<int>(sizeof(T)) ? T::blocks : 1));
   launch(swapped_product_kernel<P>, {.grid = dim3(tiles.x < most ? tiles.x : most), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.programmatic}, on.stream, at, p);

@@ -30,7 +30,7 @@ template <class T> CUtensorMap weights_map(T const* data, std::int64_t pitch, st
   CUresult const code = tensor_map_encoder(at)(
       &map, std::is_same_v<T, bf16> ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 3, const_cast<T*>(data), size, stride, box, step,
       CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (code != CUDA_SUCCESS) fail("CUDA: cuTensorMapEncodeTiled refused a map of packed weights: error " + std::to_string(static_cast<int>(code)), at);
+  check(static_cast<cudaError_t>(code), at, "cuTensorMapEncodeTiled, a map of packed weights: ");        // the driver's codes are the runtime's
   return map;
 }
 

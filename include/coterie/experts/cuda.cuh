@@ -25,6 +25,16 @@ struct Experts<C, Cuda> {
     return arena.used();
   }
 
+  // The experts' weights as products read them.
+  static device::FfnWeights<Stage> weights(PackedView<config, Cuda> packed) {
+    using T = typename Stage::T;
+    device::Reader<config> const from{packed.data};
+    auto const& l = from.layout;
+    auto const bias = [&](std::size_t offset, bool has) { return C.expert.bias && has ? from.floats(offset) : nullptr; };
+    return {.gate_up = from.template at<T>(l.expert_panels), .down = from.template at<T>(l.expert_panels + l.expert_down), .group = static_cast<std::int64_t>(l.expert_stride / sizeof(T)),
+            .gate_bias = bias(l.gate_bias, Layout::has_gate), .up_bias = bias(l.up_bias, true), .down_bias = bias(l.down_bias, true), .gate_up_shape = Layout::gate_up, .down_shape = Layout::down};
+  }
+
   // x[T,W] -> out[R,W]: row r is expert(x[batch.token[r]]), unweighted (or of the weighted input: Place::input).
   void operator()(Cuda const& on, Rows<V const, width(C)> x, PackedView<config, Cuda> packed, Batch<config> const& batch, Rows<V, width(C)> out,
                   std::span<std::byte> scratch, Where at = Where::here()) const {
@@ -44,12 +54,6 @@ struct Experts<C, Cuda> {
     Arena arena{scratch};
     Pieces const p = carve(arena, tokens);
     if (rows == 0 || packed.experts == 0) return;
-    device::Reader<config> const weights{packed.data};
-    auto const& l = weights.layout;
-    auto const bias = [&](std::size_t offset, bool has) { return C.expert.bias && has ? weights.floats(offset) : nullptr; };
-    device::FfnWeights<Stage> const w{.gate_up = weights.template at<typename Stage::T>(l.expert_panels), .down = weights.template at<typename Stage::T>(l.expert_panels + l.expert_down),
-                                      .group = static_cast<std::int64_t>(l.expert_stride / sizeof(typename Stage::T)), .gate_bias = bias(l.gate_bias, Layout::has_gate),
-                                      .up_bias = bias(l.up_bias, true), .down_bias = bias(l.down_bias, true), .gate_up_shape = Layout::gate_up, .down_shape = Layout::down};
     device::FfnRows<Stage> r{.a = x.data, .a_stride = x.stride, .map = batch.token, .h = p.h, .out = out.data, .out_stride = out.stride};
     if constexpr (staged) {
       device::StageRows<V> const rows_of{.from = x.data, .from_stride = x.stride, .inputs = W, .map = weigh_input ? batch.token : nullptr, .weight = weigh_input ? batch.weight : nullptr,
@@ -58,7 +62,7 @@ struct Experts<C, Cuda> {
       r.a = p.a, r.a_stride = Layout::gate_up.pitch();
       if (weigh_input) r.map = nullptr;
     }
-    device::ffn<Stage>(on, path, {.begin = batch.begin, .first = packed.first_expert, .count = packed.experts, .rows = rows}, w, r, device::few_of(tokens, C.batch_invariant), at);
+    device::ffn<Stage>(on, path, {.begin = batch.begin, .first = packed.first_expert, .count = packed.experts, .rows = rows, .all = E}, weights(packed), r, device::few_of(tokens, C.batch_invariant), at);
   }
 
   std::string explain(Cuda const& on, std::int64_t tokens) const {

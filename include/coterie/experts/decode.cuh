@@ -15,10 +15,9 @@ struct Decode<C, Cuda> {
   static constexpr Config config = C;
   using V = element_t<C.dtype>;
   using Layout = device::PackedLayout<config>;
-  using T = typename Layout::ExpertT;
-  using Ffn = device::FfnStage<V, T, C.expert>;
-  using Up = device::Product<V, T, device::StoreHidden<Ffn>>;
-  using Down = device::Product<V, T, device::StoreRows<V>>;
+  using Ffn = typename Experts<config, Cuda>::Stage;
+  using Up = device::UpProduct<Ffn>;
+  using Down = device::DownProduct<Ffn>;
   static constexpr int H = C.hidden;
   // A warp selects (among more experts it would need registers that the stream has), nobody is dropped, and rows are streamed where they are.
   static constexpr bool suits = route::WarpProgram<config>::suits && logit_columns(C) <= 512 && C.capacity.rounding == Rounding::none && is_float(C.weights) && !C.batch_invariant &&
@@ -47,11 +46,7 @@ struct Decode<C, Cuda> {
     experts_arguments<config>(experts, in.x, packed, batch);
     device::Reader<config> const weights{packed.data};
     auto const& l = weights.layout;
-    auto const pitch = Layout::down.pitch();
-    Up const up{.a = in.x.data, .a_stride = in.x.stride, .map = nullptr, .b = weights.template at<T>(l.expert_panels), .b_group = group, .b_rows = Layout::gate_up.rows(),
-                .b_pitch = Layout::gate_up.pitch(), .inputs = Layout::gate_up.inputs, .groups = {},
-                .epilogue = {.to = p.h, .stride = pitch, .columns = static_cast<int>(pitch), .valid = C.ffn,
-                             .gate_bias = C.expert.bias && Layout::has_gate ? weights.floats(l.gate_bias) : nullptr, .up_bias = C.expert.bias ? weights.floats(l.up_bias) : nullptr}};
+    Up const up = device::up_product({}, Experts<config, Cuda>::weights(packed), rows(in, p));
     std::int64_t const hits = rows_bound(C, tokens) < C.experts ? rows_bound(C, tokens) : C.experts, warps = hits * device::column_tiles(up, device::stream_outputs);
     launch(on, device::decode_hidden_kernel<Decode>, device::ceil_div(warps, threads(on) / 32), sizeof(device::FewRows<slots(C)>), at,
            device::DecodeHidden<Decode>{.route = route, .up = up, .mix_vectors = weights.floats(l.shared_mix), .dots = p.dots});
@@ -64,9 +59,7 @@ struct Decode<C, Cuda> {
     Pieces const p = carve(arena, on, in.x.rows);
     device::Reader<config> const weights{packed.data};
     auto const& l = weights.layout;
-    Down const down{.a = p.h, .a_stride = Layout::down.pitch(), .map = nullptr, .b = weights.template at<T>(l.expert_panels + l.expert_down), .b_group = group, .b_rows = Layout::down.rows(),
-                    .b_pitch = Layout::down.pitch(), .inputs = Layout::down.inputs, .groups = {},
-                    .epilogue = {.to = nullptr, .stride = H, .columns = H, .bias = C.expert.bias ? weights.floats(l.down_bias) : nullptr}};
+    Down const down = device::down_product({}, Experts<config, Cuda>::weights(packed), rows(in, p));
     device::CombineWork<config> const combine{.x = in.x, .expert = routing.expert, .slot = {}, .weight = routing.weight, .out = {}, .shared = shared, .y = y,
                                               .mix_vectors = nullptr, .mix_bias = weights.floats(l.shared_mix_bias), .norm = nullptr, .header = nullptr, .z = nullptr, .mix = nullptr};
     // As few columns a block as keep every multiprocessor busy the same number of times.
@@ -77,11 +70,10 @@ struct Decode<C, Cuda> {
 
   std::string explain(Cuda const& on, std::int64_t) const {
     return std::string(name(on.path())) + ": gate, up and activation behind selection and sort, then down and combine, in two kernels; weights streamed, a warp for two of their rows, " +
-           "fp32 sums" + on.remark();
+           "fp32 sums, for rows of x at multiples of 16 bytes" + on.remark();
   }
 
  private:
-  static constexpr std::int64_t group = static_cast<std::int64_t>(device::Reader<config>::layout.expert_stride / sizeof(T));
   struct Pieces {
     std::span<std::byte> router;
     float* dots;                                 // [T][MixDots::count]
@@ -93,6 +85,10 @@ struct Decode<C, Cuda> {
     if constexpr (device::MixDots<Decode>::count > 0) p.dots = arena.take<float>(tokens * device::MixDots<Decode>::count);
     p.h = arena.take<V>(rows_bound(C, tokens) * Layout::down.pitch());
     return p;
+  }
+  // By no map, to no memory: where rows are and go is the kernels' own business.
+  static device::FfnRows<Ffn> rows(Inputs<config> const& in, Pieces const& p) {
+    return {.a = in.x.data, .a_stride = in.x.stride, .map = nullptr, .h = p.h, .out = nullptr, .out_stride = H};
   }
   // All warps of a multiprocessor that have the registers to stream.
   static int threads(Cuda const& on) { return device::stream_threads * (on.device.major < 10 ? device::stream_blocks<Up> : 2); }

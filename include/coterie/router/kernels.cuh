@@ -41,21 +41,27 @@ template <Config C> COTERIE_DEVICE void fetch_ids(RouteWork<C> const& w, std::in
   }
 }
 
-template <class Stage> __global__ void __launch_bounds__(128) route_warp_kernel(RouteWork<Stage::config> const w) {
-  constexpr Config c = Stage::config;
-  using Warp = route::WarpProgram<c>;
-  std::int64_t const t = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
+// Lane k of the first K gets the expert of choice k of token t; where `written`, the routing says it. A warp calls.
+template <Config C> COTERIE_DEVICE std::int32_t route_token(RouteWork<C> const& w, std::int64_t t, bool written) {
+  using Warp = route::WarpProgram<C>;
   int const lane = Warp::lane();
-  COTERIE_SYNC("route_warp: the kernel ahead", ptx::grid_dependency_wait());
-  ptx::grid_dependency_launch();
-  if (t >= w.in.x.rows) return;
   float z[Warp::P];
   for (int j = 0; j < Warp::P; ++j) z[j] = Warp::index(j) < Warp::N ? w.z[t * Warp::N + Warp::index(j)] : 0.f;
   std::int32_t expert;
   float weight, shared;
-  Warp::run(z, token_of<c>(w, t), expert, weight, shared);
-  if (lane < c.top_k) w.to.expert[t][lane] = expert, w.to.weight[t][lane] = weight;
-  if (lane < Warp::shared) w.to.shared[t][lane] = shared;
+  Warp::run(z, token_of<C>(w, t), expert, weight, shared);
+  if (written) {
+    if (lane < C.top_k) w.to.expert[t][lane] = expert, w.to.weight[t][lane] = weight;
+    if (lane < Warp::shared) w.to.shared[t][lane] = shared;
+  }
+  return expert;
+}
+template <class Stage> __global__ void __launch_bounds__(128) route_warp_kernel(RouteWork<Stage::config> const w) {
+  constexpr Config c = Stage::config;
+  std::int64_t const t = std::int64_t{blockIdx.x} * 4 + threadIdx.x / 32;
+  COTERIE_SYNC("route_warp: the kernel ahead", ptx::grid_dependency_wait());
+  ptx::grid_dependency_launch();
+  if (t < w.in.x.rows) (void)route_token<c>(w, t, true);
 }
 template <class Stage> __global__ void __launch_bounds__(64) route_thread_kernel(RouteWork<Stage::config> const w) {
   constexpr Config c = Stage::config;
