@@ -8,7 +8,7 @@
 #             tests/simt/tests/fragments.hpp); logs of this and the next phase -> logs.tar.gz
 #   sanitize  compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over the same programs
 #   bench     layers of published models: device time, host time, percent of the limits measured in the same run -> bench.txt, bench.jsonl
-#   peers     the same shapes through torch, transformers and Triton, where python3 has them -> peers.txt, peers.jsonl
+#   peers     the same shapes, routers and tokens through torch, transformers and Triton, where python3 has them -> peers.txt, peers.jsonl
 # ARCH, NVCC, COTERIE_DOCTEST (folder with doctest/doctest.h), JOBS, TESTS (names, in order; else all), PHASE_SECONDS (480)
 # Exit code 1: something failed; 3: nothing failed, but the time did not allow everything
 set -euo pipefail
@@ -211,7 +211,7 @@ phase_bench() {
 }
 phase_peers() {
   bounded "$(at_most 60)" python3 -c 'import torch; torch.cuda.init()' 2>/dev/null || { echo "peers: skipped, python3 has no torch with CUDA"; return 0; }
-  until_cut peers python3 bench/cuda/peers.py --json "$out/peers.jsonl"
+  until_cut peers env PYTHONDONTWRITEBYTECODE=1 python3 bench/cuda/peers.py --json "$out/peers.jsonl"
 }
 
 for phase in "${phases[@]}"; do

@@ -116,11 +116,11 @@ case $job in
     if ((json)); then
       build 01_mixtral
       "$program" "${arguments[@]}"
-      on_gpu 06_cuda
     else
       echo "01_mixtral reads a checkpoint and needs nlohmann-json3-dev; running 04_block and 05_own_router"
       build 04_block && "$program"
       build 05_own_router && "$program"
     fi
+    on_gpu 06_cuda
     ;;
 esac

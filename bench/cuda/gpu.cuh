@@ -7,24 +7,19 @@
 #include <memory>
 #include <vector>
 #include "../trace.hpp"
+#include "noise.hpp"
 
 namespace bench {
 
 // Noise N(0,scale^2), a function of seed and place. first: the values of the steering elements at the head of every row of `width`.
 template <class T> __global__ void noise_kernel(T* to, std::int64_t n, float scale, std::uint64_t seed, std::int64_t width, float2 first) {
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < n; i += std::int64_t{gridDim.x} * blockDim.x) {
-    std::uint64_t w = (static_cast<std::uint64_t>(i) + seed) * 0x9e3779b97f4a7c15u;
-    w = (w ^ (w >> 30)) * 0xbf58476d1ce4e5b9u;
-    w = (w ^ (w >> 27)) * 0x94d049bb133111ebu;
-    w ^= w >> 31;
-    auto const sum = static_cast<std::int64_t>((w & 0xffff) + (w >> 16 & 0xffff) + (w >> 32 & 0xffff) + (w >> 48));
-    float const normal = static_cast<float>(sum - 131070) * (1.7320508f / 65536);  // a sum of four uniforms
     std::int64_t const column = width ? i % width : width;
-    to[i] = from_float<T>(width && column == 0 ? first.x : width && column == 1 ? first.y : normal * scale);
+    to[i] = from_float<T>(width && column == 0 ? first.x : width && column == 1 ? first.y : noise_at(i, seed) * scale);
   }
 }
 template <class T> void noise(Cuda const& on, T* to, std::int64_t n, float scale, std::uint64_t seed, std::int64_t width = 0, float2 first = {}) {
-  launch(noise_kernel<T>, device::elementwise(n), on.stream, Where::here(), to, n, scale, seed << 40, width, first);
+  launch(noise_kernel<T>, device::elementwise(n), on.stream, Where::here(), to, n, scale, seed, width, first);
 }
 
 // Reads n times 16 bytes and folds them into one value, so that no load can be left out; stores it where it is one that does not occur.

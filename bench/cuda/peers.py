@@ -1,21 +1,27 @@
 #!/usr/bin/env python3
 """What others need for the same layers on this GPU: an eager loop over experts, torch._grouped_mm, transformers' experts
-backends, a Triton grouped product. Router included, bf16, random weights and tokens; every result is compared with the
-eager loop's before it is timed. Medians with a cold cache, replayed from a captured graph where the peer can be captured.
+backends, a Triton grouped product. Router included, bf16, random weights; the router and the tokens are bench_cuda's, value
+by value (tokens.py). Every result is compared with the eager loop's before it is timed. Medians with a cold cache, replayed
+from a captured graph where the peer can be captured.
 Of several presets each runs in a process of its own.
 
-    peers.py [--preset NAME]... [--tokens N]... [--json FILE]
+    peers.py [--preset NAME]... [--tokens N]... [--trace uniform|zipf|one]... [--json FILE]
 """
 import argparse
 import json
 import subprocess
 import sys
 
-import torch
-import torch.nn.functional as F
+import tokens as made  # beside this file
+
+try:
+    import torch
+    import torch.nn.functional as F
+except ImportError:  # --help works without
+    torch = None
 
 # name: experts, top_k, hidden, ffn (SwiGLU; softmax over the top-k logits). The published layers of DeepSeek-V3 and gpt-oss route and
-# activate otherwise; their shapes stand here for the products, which take the time.
+# activate otherwise; their shapes stand here for the products, which take the time, and "hit" says how many experts the tokens chose.
 SHAPES = {
     "qwen3_30b_a3b": (128, 8, 2048, 768),
     "mixtral_8x7b": (8, 2, 4096, 14336),
@@ -23,14 +29,14 @@ SHAPES = {
     "deepseek_v3/routed": (256, 8, 7168, 2048),
 }
 NEVER_CAPTURED = ("eager loop", "transformers eager")  # they ask the device for sizes
-TOKENS = [1, 2, 4, 8, 16, 64, 256, 1024, 4096, 16384, 32768]
+TOKENS = [1, 2, 4, 8, 16, 64, 256, 512, 1024, 4096, 16384, 32768]
 
 
 class Layer:
     def __init__(self, experts, top_k, hidden, ffn):
         self.experts, self.top_k, self.hidden, self.ffn = experts, top_k, hidden, ffn
         make = lambda *shape, inputs: torch.randn(*shape, device="cuda", dtype=torch.bfloat16).mul_(inputs**-0.5)
-        self.router = make(experts, hidden, inputs=hidden)
+        self.router = torch.tensor(made.router_rows(experts, top_k, hidden), device="cuda").to(torch.bfloat16)
         self.gate_up = torch.empty(experts, 2 * ffn, hidden, device="cuda", dtype=torch.bfloat16)
         self.down = torch.empty(experts, hidden, ffn, device="cuda", dtype=torch.bfloat16)
         for e in range(experts):
@@ -215,14 +221,16 @@ def measure(name, options):
     for backend in ("grouped_mm", "batched_mm", "eager"):
         peers[f"transformers {backend}"] = lambda backend=backend: transformers_block(layer, backend)
     stopped = None  # the peer after whose capture none is tried
-    for tokens in options.tokens or TOKENS:
-        x = torch.randn(tokens, layer.hidden, device="cuda", dtype=torch.bfloat16)
+    for trace, tokens in ((trace, tokens) for trace in options.trace or ("uniform", "zipf") for tokens in options.tokens or TOKENS):
+        x = made.tokens_on(torch, "cuda", trace, tokens, layer.hidden)
+        hit = len(torch.unique(layer.route(x)[1]))
         want = eager(layer, x).float()
         flops = tokens * layer.top_k * 6 * layer.hidden * layer.ffn
         for peer, make in peers.items():
             if peer == "transformers batched_mm" and tokens > 64:  # it copies the weights for every token
                 continue
-            row = {"preset": name, "tokens": tokens, "peer": peer}
+            row = {"preset": name, "trace": trace, "tokens": tokens, "experts_hit": hit, "peer": peer}
+            title = f"{name:22} {trace:8} {tokens:6} {hit:5} {peer:24}"
             run = f = None
             try:
                 run = make()
@@ -240,10 +248,10 @@ def measure(name, options):
                 row |= {"us": median_us(f, flush, clean), "graph": graph, "difference": error}
                 if why:
                     row["not_captured"] = why[2:]
-                print(f"{name:22} {tokens:6} {peer:24} {row['us']:10.1f} us {1e-6 * flops / row['us']:8.1f} TFLOP/s{'' if graph else f'  (not captured{why})'}", flush=True)
+                print(f"{title} {row['us']:10.1f} us {1e-6 * flops / row['us']:8.1f} TFLOP/s{'' if graph else f'  (not captured{why})'}", flush=True)
             except Exception as e:  # noqa: BLE001
                 row["failed"] = f"{type(e).__name__}: {e}"[:200]
-                print(f"{name:22} {tokens:6} {peer:24} failed: {row['failed']}", flush=True)
+                print(f"{title} failed: {row['failed']}", flush=True)
                 quietly(torch.cuda.synchronize)
             run = f = None  # with the graph and its memory, before the next peer needs some
             quietly(torch.cuda.empty_cache)
@@ -255,9 +263,12 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--preset", action="append")
     arguments.add_argument("--tokens", action="append", type=int)
+    arguments.add_argument("--trace", action="append", choices=made.TRACES)
     arguments.add_argument("--json")
     arguments.add_argument("--append", action="store_true", help=argparse.SUPPRESS)
     options = arguments.parse_args()
+    if not torch:
+        arguments.error("needs torch")
     names = [n for n in SHAPES if not options.preset or any(n.startswith(p) for p in options.preset)]
     if len(names) == 1:
         return measure(names[0], options)
@@ -268,6 +279,8 @@ def main():
         command = [sys.executable, __file__, "--preset", name]
         for tokens in options.tokens or []:
             command += ["--tokens", str(tokens)]
+        for trace in options.trace or []:
+            command += ["--trace", trace]
         if options.json:
             command += ["--append", "--json", options.json]
         code = subprocess.run(command).returncode

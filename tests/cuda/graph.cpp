@@ -1,6 +1,7 @@
 // A forward captured in a CUDA graph: replayed with other tokens, whose routing is another one, it gives what an eager call gives.
 #include "support.hpp"
 #include <cstring>
+#include <utility>
 #include "layer/model.hpp"
 
 namespace layers {
@@ -106,6 +107,34 @@ TEST_CASE("graph: a captured forward replays with other tokens, beside another s
     CHECK(simt::survives(6, Replays<mixtral>{5, arch}) == "");           // few tokens: three kernels
     CHECK(simt::survives(6, Replays<dropping>{17, arch}) == "");
   }
+}
+TEST_CASE("graph: memset nodes of the workspace and of y ahead of the forward, replayed: an eager call's bits") {
+  for (Arch arch : cuda_tests::arches())
+    for (std::int64_t tokens : {3, 80}) {        // few; more than 16 rows an expert
+      if (tokens == 80 && arch != cuda_tests::arches().back()) continue;
+      CAPTURE(name(arch));
+      CAPTURE(tokens);
+      Stream const one;
+      Model<mixtral> const m(tokens, arch, one.stream);
+      Numbers<mixtral> const first = m.numbers(20), second = m.numbers(21), want = eager(m, first), other = eager(m, second);
+      CHECK(simt::survives(3, [&]() -> std::string {
+        Captured captured;
+        check(cudaStreamBeginCapture(one.stream, cudaStreamCaptureModeGlobal));
+        check(cudaMemsetAsync(m.workspace.data(), 0xff, m.workspace.size(), one.stream));
+        check(cudaMemsetAsync(m.y.data(), 0xff, m.y.size() * sizeof(bf16), one.stream));
+        enqueue(m);
+        check(cudaStreamEndCapture(one.stream, &captured.graph));
+        check(cudaGraphInstantiate(&captured.executable, captured.graph, 0));
+        for (auto const& [x, y] : {std::pair{&first, &want}, std::pair{&second, &other}}) {
+          m.x.put(*x);
+          check(cudaGraphLaunch(captured.executable, one.stream));
+          check(cudaGraphLaunch(captured.executable, one.stream));       // the memsets wait for the forward ahead of them
+          check(cudaStreamSynchronize(one.stream));
+          if (!same(m.y.get(), *y)) return "a replay gives other bits than an eager call";
+        }
+        return same(want, other) ? "the test's tokens do not differ" : "";
+      }) == "");
+    }
 }
 TEST_CASE("graph: any runtime call may fail, and nothing leaks") {
   Stream const one;

@@ -351,8 +351,14 @@ TEST_SUITE("cuda library: experts by cuBLASLt") {
       CHECK(simt::survives(2, cuda_tests::Same<given, CublasltRouter<given>>({.tokens = tokens})) == "");
     }
     CHECK(simt::survives_failing_calls(cuda_tests::Same<biased, CublasltRouter<biased>>({.tokens = 7, .whole = 1})) == "");
+    cuda_tests::Same<biased, CublasltRouter<biased>> const held({.tokens = 64, .whole = 1, .logits = 0});
     if (simt::checked())
-      for (std::string const& name : simt::unnoticed(18, cuda_tests::Same<biased, CublasltRouter<biased>>({.tokens = 64, .whole = 1, .logits = 0}))) CHECK_MESSAGE(false, name << " can be left out, and nobody notices");
+      for (std::string const& name : simt::unnoticed(18, held)) CHECK_MESSAGE(false, name << " can be left out, and nobody notices");
+#if defined(COTERIE_SIMT)
+    simt::clear_syncs();
+    CHECK(held() == "");
+    CHECK(simt::syncs() == std::vector<std::string>{"route_warp: the kernel ahead"});
+#endif
     CHECK(CublasltRouter<biased>{}.explain(Cuda{}, 70).find("logits by cuBLASLt") == 0);
     CHECK(CublasltRouter<given>{}.explain(Cuda{}, 70).find("the caller's logits") == 0);
     cuda_tests::OnDevice<biased, CublasltRouter<biased>> const at(Cuda{}, cuda_tests::RouterCase<biased>({.tokens = 7}));

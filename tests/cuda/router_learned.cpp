@@ -239,6 +239,11 @@ TEST_SUITE("cuda router") {
       return first + second + third + fourth;
     };
     for (std::string const& name : simt::unnoticed(18, all)) CHECK_MESSAGE(false, name << " can be left out, and nobody notices");
+#if defined(COTERIE_SIMT)
+    simt::clear_syncs();
+    CHECK(all() == "");
+    CHECK(simt::syncs().size() == 8);                                  // of the two products, jitter, the logits' noise, and the choice
+#endif
   }
   TEST_CASE("memory accesses of a split product: whole sectors") {
     if (!simt::checked()) return;

@@ -2,8 +2,9 @@
 # Kernels compile for real, without warnings, spills, stack frames, or products that the compiler had to serialise; and what they are made of.
 #   tests/simt/nvcc.sh FILE.cu... [-- NVCC_OPTIONS]      ARCHITECTURES="80 90a"  NVCC=nvcc  INCLUDE=include
 # Prints for every kernel its registers, static shared memory, stack and spills, as ptxas reports them. A line of the source like
-#   // opcodes sm_90a wgmma_product_kernel: HGMMA UTMALDG
-# demands that there are kernels of that name and that the machine code of each of them holds these instructions.
+#   // opcodes sm_90a wgmma_product_kernel mma_product_kernel: LDGSTS ACQBULK
+# demands that there are kernels of each of these names and that the machine code of each of them holds these instructions. From sm_90 on every
+# kernel of the library's must wait for the kernel ahead (ACQBULK) and let the next one start (PREEXIT), but for those named below.
 # Exit code 77: there is no nvcc.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -11,7 +12,9 @@ nvcc=${NVCC:-nvcc}
 command -v "$nvcc" >/dev/null || { echo "skipped: nvcc is missing"; exit 77; }
 
 # An instruction is 16 bytes; the lowest 12 bits say what it is. (Read off cubins of sm_80 and sm_90a beside what nvdisasm says.)
-declare -A codes=([HGMMA]=9f0 [HMMA]=23c [LDGSTS]=fae [LDSM]=83b [UTMALDG]=5b4 [SYNCS]=5a7 [USETMAXREG]=9c8 [WARPGROUP]=9c5 [ACQBULK]=82e [FENCE]=3c6 [REDUX]=3c4 [MATCH]=3a1 [F2FP]=23e)
+declare -A codes=([HGMMA]=9f0 [HMMA]=23c [LDGSTS]=fae [LDSM]=83b [UTMALDG]=5b4 [SYNCS]=5a7 [USETMAXREG]=9c8 [WARPGROUP]=9c5 [ACQBULK]=82e [PREEXIT]=82d [FENCE]=3c6 [REDUX]=3c4 [MATCH]=3a1 [F2FP]=23e)
+# Not launched programmatically: questions to the device, packing, and what stands behind kernels of CUB or cuBLASLt.
+alone='features|pack|unpack|floats|group_tables|sorted_maps|activate_rows|add_bias|finish_logits'
 
 # "KERNEL CODE" for each code that each kernel of a cubin holds.
 opcodes() {
@@ -56,6 +59,16 @@ for architecture in ${ARCHITECTURES:-80 90a}; do
 
     : >"$work/opcodes"
     for cubin in "$work"/*.cubin; do [[ ! -e $cubin ]] || opcodes "$cubin" >>"$work/opcodes"; done
+    if ((${architecture%a} >= 90)); then
+      empty=wgmma_product                         # where nothing can launch it
+      [[ $architecture != 90a ]] || empty=none
+      mapfile -t kernels < <(cut -d' ' -f1 "$work/opcodes" | grep '^_ZN7coterie' | grep -vE "[0-9]($alone|$empty)_kernel" | sort -u)
+      for one in "${kernels[@]}"; do
+        grep -qFx "$one ${codes[ACQBULK]}" "$work/opcodes" || refuse "$name for sm_$architecture: does not wait for the kernel ahead: $(short_names <<<"$one")"
+        grep -qFx "$one ${codes[PREEXIT]}" "$work/opcodes" || refuse "$name for sm_$architecture: does not let the next kernel start: $(short_names <<<"$one")"
+      done
+      echo "  looked for in each of ${#kernels[@]} kernels of the library's: ACQBULK PREEXIT"
+    fi
     while read -r kernel wanted; do
       mapfile -t kernels < <(cut -d' ' -f1 "$work/opcodes" | grep -F "${#kernel}$kernel" | sort -u)             # mangled: the length stands before the name
       ((${#kernels[@]})) || refuse "$name has no $kernel for sm_$architecture"
@@ -66,7 +79,7 @@ for architecture in ${ARCHITECTURES:-80 90a}; do
         done
       done
       echo "  looked for in each of ${#kernels[@]} $kernel: $wanted"
-    done < <(sed -nE "s|^// opcodes sm_$architecture ([A-Za-z_0-9]+): (.*)|\1 \2|p" "$file")
+    done < <(sed -nE "s|^// opcodes sm_$architecture ([A-Za-z_0-9 ]+): (.*)|\1:\2|p" "$file" | while IFS=: read -r names wanted; do printf "%s $wanted\n" $names; done)
   done
 done
 exit $failed

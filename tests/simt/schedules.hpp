@@ -2,7 +2,9 @@
 #pragma once
 #include <coterie/device/launch.cuh>
 #include <exception>
+#include <sys/wait.h>
 #include <type_traits>
+#include <unistd.h>
 #include "simt.hpp"
 
 namespace simt {
@@ -75,45 +77,75 @@ template <class F> std::vector<std::string> wasteful_lines(F&& f) {
   return lines;
 }
 
+// f with its n-th runtime call failing with this code, if it makes as many (calls() says): what went wrong; empty: nothing.
+template <class F> std::string failing_at(std::size_t n, F& f, cudaError_t code) {
+  Live const held = live();
+  clear_findings(), clear_calls();
+  config().fail_call = static_cast<int>(n), config().fail_code = code;
+  bool threw = false, right = true;
+  std::string said;
+  try {
+    f();
+  } catch (coterie::CudaError const& e) {
+    threw = true, right = e.code == code, said = e.what();
+  } catch (std::exception const& e) {
+    threw = true, said = e.what();
+    right = calls().size() >= n && calls()[n - 1].starts_with("cublas") && said.find("CUBLAS_STATUS_INTERNAL_ERROR") != std::string::npos;
+  }
+  config().fail_call = 0;
+  std::string const name = calls().size() < n ? "" : calls()[n - 1], which = name.empty() ? "no call" : "call " + std::to_string(n) + " (" + name + ")";
+  bool const release = name.empty() || name.find("Free") != std::string::npos || name.find("Destroy") != std::string::npos;
+  std::string failure;
+  if (!threw && !release) failure = which + " failed, and nothing was thrown";
+  else if (threw && (!right || name.empty())) failure = which + " failed, and what was thrown does not say so: " + said;
+  else if (live() != held) failure = which + " failed, and something leaked";
+  else if (!findings().empty()) failure = which + " failed, and then: " + findings()[0];
+  clear_findings();
+  return failure;
+}
+
 // Lets each runtime call that f makes fail once, with this code (a call of cuBLASLt with its CUBLAS_STATUS_INTERNAL_ERROR). f must throw
 // CudaError with the code, or the library's error, and must hold nothing of the runtime afterwards that it did not before. What went
 // wrong first; empty: nothing.
 template <class F> std::string survives_failing_calls(F&& f, cudaError_t code = cudaErrorMemoryAllocation) {
   Config const before = config();
-  Live const held = live();
-  clear_findings();
   f();                                           // what is asked once in a program's life is known from here on
-  clear_calls();
-  f();
-  std::vector<std::string> const names = calls();
   std::string failure;
-  if (live() != held) failure = "leaks without any failure";
-  for (std::size_t i = 0; i < names.size() && failure.empty(); ++i) {
-    clear_calls();
-    config().fail_call = static_cast<int>(i) + 1;
-    config().fail_code = code;
-    bool threw = false, right = true;
-    std::string said;
-    try {
-      f();
-    } catch (coterie::CudaError const& e) {
-      threw = true, right = e.code == code, said = e.what();
-    } catch (std::exception const& e) {
-      threw = true, said = e.what();
-      right = names[i].starts_with("cublas") && said.find("CUBLAS_STATUS_INTERNAL_ERROR") != std::string::npos;
-    }
-    config().fail_call = 0;
-    std::string const which = "call " + std::to_string(i + 1) + " (" + names[i] + ")";
-    bool const release = names[i].find("Free") != std::string::npos || names[i].find("Destroy") != std::string::npos;
-    if (!threw && !release) failure = which + " failed, and nothing was thrown";
-    else if (!right) failure = which + " failed, and what was thrown does not say so: " + said;
-    else if (live() != held) failure = which + " failed, and something leaked";
-    else if (!findings().empty()) failure = which + " failed, and then: " + findings()[0];
-    clear_findings();
+  for (std::size_t n = 1; failure.empty(); ++n) {
+    failure = failing_at(n, f, code);
+    if (calls().size() < n) break;               // nothing has failed
   }
   config() = before;
   clear_calls();
   return failure;
+}
+
+// The same where nothing is known yet that is asked once in a program's life, each failure in a process of its own, where f must then work:
+// a test calls this before anything like f has run.
+template <class F> std::string survives_failing_first_calls(F&& f, cudaError_t code = cudaErrorMemoryAllocation) {
+  for (std::size_t n = 1;; ++n) {
+    int ends[2];
+    if (pipe(ends) != 0) return "pipe() failed";
+    pid_t const child = fork();
+    if (child == 0) {
+      std::string said = failing_at(n, f, code);
+      bool const last = calls().size() < n;
+      if (said.empty() && !last) {
+        std::string const name = calls()[n - 1];
+        if (said = failure_of(f); !said.empty()) said = "call " + std::to_string(n) + " (" + name + ") failed, and the next time: " + said;
+      }
+      said.insert(0, last ? "." : "+");
+      _exit(write(ends[1], said.data(), said.size()) == static_cast<ssize_t>(said.size()) ? 0 : 1);
+    }
+    close(ends[1]);
+    std::string said;
+    char some[256];
+    for (ssize_t size; (size = read(ends[0], some, sizeof some)) > 0;) said.append(some, static_cast<std::size_t>(size));
+    close(ends[0]);
+    if (child < 0 || waitpid(child, nullptr, 0) != child || said.empty()) return "call " + std::to_string(n) + " failed, and the process ended";
+    if (said.size() > 1) return said.substr(1);
+    if (said == ".") return "";
+  }
 }
 
 }

@@ -1,4 +1,5 @@
 // Dispatch by CUB: dropless, with capacity, and with more experts than the counting sort can count.
+// opcodes sm_90a pair_keys_kernel: ACQBULK PREEXIT
 #include <coterie/presets.hpp>
 #include <coterie/dispatch/cub.cuh>
 

@@ -1,5 +1,6 @@
 // Routers that no layer beside this has, alone: noises, many experts by a warp and by a thread, groups, tables, the sparse mixer, the caller's
 // own decisions; and who comes first under capacity by chance.
+// opcodes sm_90a route_warp_kernel route_thread_kernel given_kernel jitter_kernel logits_kernel: ACQBULK PREEXIT
 #include <coterie/cuda.cuh>
 
 namespace ct = coterie;

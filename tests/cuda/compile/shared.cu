@@ -1,4 +1,5 @@
 // DeepSeek-V3: many small experts beside a shared one, groups of experts, sigmoid scores, a bias that only selects.
+// opcodes sm_90a decode_hidden_kernel decode_out_kernel swapped_product_kernel: ACQBULK PREEXIT
 #include "layer.hpp"
 
 auto* use_shared = &use_layer<ct::presets::deepseek_v3>;

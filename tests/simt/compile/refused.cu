@@ -1,6 +1,7 @@
 // What nvcc.sh must refuse: a local array that needs a stack; more values than there are registers; for sm_90a, accumulators read while a product works on them; and
-// instructions that are not there.
+// instructions, kernels and waits that are not there.
 // opcodes sm_80 stack_kernel: LDSM
+// opcodes sm_80 spill_kernel absent_kernel: FENCE
 // opcodes sm_90a early_kernel: HGMMA HMMA
 #include <coterie/device/ptx.cuh>
 
@@ -24,4 +25,8 @@ __global__ void __launch_bounds__(128) early_kernel(float* out) {
   coterie::ptx::wgmma_m64k16<64, coterie::bf16>(d, coterie::ptx::descriptor_k128(tile), coterie::ptx::descriptor_k128(tile), false);
   coterie::ptx::wgmma_commit();
   out[threadIdx.x] = d[0];
+}
+// As the library's, but without the architecture in its name, and started beside the kernel ahead without a wait for it.
+namespace coterie {
+__global__ void late_kernel(float* out) { out[threadIdx.x] += 1; }
 }

@@ -16,9 +16,9 @@ unsigned element_bytes(CUtensorMapDataType type) {
   }
 }
 
-CUresult CUDAAPI encode(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t rank, void* base, cuuint64_t const* size, cuuint64_t const* stride,
-                        cuuint32_t const* box, cuuint32_t const* step, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
-                        CUtensorMapL2promotion, CUtensorMapFloatOOBfill fill) {
+CUresult describe(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t rank, void* base, cuuint64_t const* size, cuuint64_t const* stride,
+                  cuuint32_t const* box, cuuint32_t const* step, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
+                  CUtensorMapL2promotion, CUtensorMapFloatOOBfill fill) {
   using simt::TensorMap;
   TensorMap map;
   map.element = static_cast<std::uint8_t>(element_bytes(type));
@@ -42,6 +42,15 @@ CUresult CUDAAPI encode(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t r
   std::memset(static_cast<void*>(out), 0, sizeof *out);
   std::memcpy(static_cast<void*>(out), &map, sizeof map);
   return CUDA_SUCCESS;
+}
+
+// Counted and made to fail like the runtime's calls; the driver's codes are the runtime's.
+CUresult CUDAAPI encode(CUtensorMap* out, CUtensorMapDataType type, cuuint32_t rank, void* base, cuuint64_t const* size, cuuint64_t const* stride,
+                        cuuint32_t const* box, cuuint32_t const* step, CUtensorMapInterleave interleave, CUtensorMapSwizzle swizzle,
+                        CUtensorMapL2promotion promotion, CUtensorMapFloatOOBfill fill) {
+  std::lock_guard const lock(simt::runtime_mutex());
+  cudaError_t failure;
+  return simt::note_call("cuTensorMapEncodeTiled", &failure) ? describe(out, type, rank, base, size, stride, box, step, interleave, swizzle, promotion, fill) : static_cast<CUresult>(failure);
 }
 
 cudaError_t entry_point(char const* symbol, void** function, cudaDriverEntryPointQueryResult* result) {

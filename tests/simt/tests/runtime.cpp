@@ -1,6 +1,7 @@
 // The host side: errors, what a launch refuses, calls that fail, leaks, access patterns.
 #include <doctest/doctest.h>
 #include <pthread.h>
+#include <unistd.h>
 #include "../array.hpp"
 #include "../schedules.hpp"
 #include "grids.cuh"
@@ -99,6 +100,23 @@ TEST_CASE("runtime: each call fails once") {
   CHECK(simt::survives_failing_calls(leaky) == "call 2 (cudaMalloc) failed, and something leaked");
   check(cudaStreamDestroy(leaked));
   CHECK(simt::survives_failing_calls(deaf).find("(cudaMemsetAsync) failed, and nothing was thrown") != std::string::npos);
+}
+// Asks once in the program's life, and takes the first answer for one.
+void rash() {
+  static int devices = 0;
+  if (!devices && cudaGetDeviceCount(&devices) != cudaSuccess) devices = 1;
+}
+TEST_CASE("runtime: each call fails once before anything is known") {
+  CHECK(simt::survives_failing_first_calls(careful) == "");
+  CHECK(simt::survives_failing_first_calls(leaky) == "call 2 (cudaMalloc) failed, and something leaked");
+  CHECK(simt::survives_failing_first_calls(rash) == "call 1 (cudaGetDeviceCount) failed, and nothing was thrown");
+  CHECK(simt::survives_failing_calls(rash) == "");
+  int calls = 0;
+  CHECK(simt::survives_failing_first_calls([&] {
+    if (++calls == 2) throw std::runtime_error("what failed is not forgotten");
+    careful();
+  }) == "call 1 (cudaStreamCreateWithFlags) failed, and the next time: what failed is not forgotten");
+  CHECK(simt::survives_failing_first_calls([] { _exit(0); }) == "call 1 failed, and the process ended");
 }
 TEST_CASE("runtime: what is alive is counted, and calls are listed") {
   simt::Live const before = simt::live();
