@@ -1,4 +1,4 @@
-// Everything that needs no CUDA and no third-party header. Checkpoints: coterie/io/. The definition: coterie/reference.hpp.
+// Everything that needs no CUDA and no third-party header. Checkpoints: coterie/io/. Training: coterie/training.hpp. The definition: coterie/reference.hpp.
 #pragma once
 #include "checked.hpp"
 #include "config.hpp"

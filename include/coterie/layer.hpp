@@ -8,6 +8,14 @@ namespace coterie { inline namespace v0 {
 // Few tokens without a kernel for each stage, where a backend has that: what the library's own stages give, bit for bit.
 template <Config C, class B> struct Decode { static constexpr bool suits = false; };
 
+// Training: what a forward pass leaves for the backward pass. recompute (flag): no pre-activations; backward() makes them again from x, the
+// same bits for two thirds of a forward pass's products more (half of them where experts have no gate).
+struct TrainingOptions {
+  int recompute = 0;
+};
+template <Config C, class B> class Training;                             // coterie/training.hpp
+template <class B> inline constexpr bool trainable = false;
+
 template <Config C, class B, class Bundle = void>
 class Layer {
  public:
@@ -27,7 +35,7 @@ class Layer {
                 "coterie::Layer: stages.combine must be callable as combine(backend, inputs, packed, routing, batch, out, shared, y, scratch)");
 
  public:
-  explicit Layer(PackedView<config, B> weights, S stages = {}) : weights_(weights), stages_(stages) {}
+  explicit Layer(PackedView<config, B> weights, S stages = {}, TrainingOptions training = {}) : weights_(weights), stages_(stages), training_(training) {}
 
   // Bytes forward() needs for up to `tokens` tokens, alignment included; exact, and never less for more tokens.
   std::size_t workspace_bytes(B const& on, std::int64_t tokens, Where at = Where::here()) const {
@@ -53,6 +61,34 @@ class Layer {
     static_assert(M == config.hidden, "coterie::Layer::forward: y must have Config::hidden columns");
     static_assert(std::is_same_v<Y, value>, "coterie::Layer::forward: y must have mutable elements of Config::dtype");
     if constexpr (M == config.hidden && std::is_same_v<Y, value>) run(on, in, y, workspace, at);
+  }
+
+  // Training (coterie/training.hpp; docs/training.md): a forward pass with the same y, bit for bit, that leaves cache_bytes(on, x.rows) for
+  // backward() in `cache`; then dy[T,H] -> dx[T,H], by the same inputs, weights, backend and cache, while gradients are added to `to`.
+  // dlogits[T,N]: gradients of the logits by auxiliary losses; optional. workspace: training_workspace_bytes(on, x.rows), for either.
+  // Of any alignment; exact, one byte fewer is refused.
+  template <class Y, int M>
+  void forward(B const& on, Inputs<config> const& in, Rows<Y, M> y, std::span<std::byte> cache, std::span<std::byte> workspace, Where at = Where::here()) const {
+    static_assert(M == config.hidden, "coterie::Layer::forward: y must have Config::hidden columns");
+    static_assert(std::is_same_v<Y, value>, "coterie::Layer::forward: y must have mutable elements of Config::dtype");
+    if constexpr (M == config.hidden && std::is_same_v<Y, value> && trains()) training().forward(on, in, y, cache, workspace, at);
+  }
+  template <class D, int N, class X, int M>
+  void backward(B const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<D, N> dy, Rows<X, M> dx, Gradients<config> const& to, std::span<std::byte> workspace,
+                Rows<float const, logit_columns(C)> dlogits = {}, Where at = Where::here()) const {
+    static_assert(N == config.hidden && M == config.hidden, "coterie::Layer::backward: dy and dx must have Config::hidden columns");
+    static_assert(std::is_same_v<std::remove_const_t<D>, value> && std::is_same_v<X, value>, "coterie::Layer::backward: dy and dx must have elements of Config::dtype, dx mutable ones");
+    if constexpr (N == config.hidden && M == config.hidden && std::is_same_v<std::remove_const_t<D>, value> && std::is_same_v<X, value> && trains())
+      training().backward(on, in, cache, dy, dx, to, workspace, dlogits, at);
+  }
+  std::size_t cache_bytes(B const& on, std::int64_t tokens, Where at = Where::here()) const {
+    if constexpr (trains()) return training().cache_bytes(on, tokens, at);
+    else return 0;
+  }
+  std::size_t cache_bytes(std::int64_t tokens, Where at = Where::here()) const requires std::is_same_v<B, Host> { return cache_bytes(Host{.threads = 1}, tokens, at); }
+  std::size_t training_workspace_bytes(B const& on, std::int64_t tokens, Where at = Where::here()) const {
+    if constexpr (trains()) return training().workspace_bytes(on, tokens, at);
+    else return 0;
   }
 
   // Stage by stage, what would run for `tokens` tokens and on which path; behind the logits `decode` runs instead of the stages where it can.
@@ -85,6 +121,14 @@ class Layer {
     return Decode<config, B>::suits && is_own<decltype(S::router), Router<config, B>> && is_own<decltype(S::dispatch), Dispatch<config, B>> &&
            is_own<decltype(S::experts), Experts<config, B>> && is_own<decltype(S::combine), Combine<config, B>>;
   }
+  static constexpr bool trains() {
+    constexpr bool own = is_own<decltype(S::router), Router<config, B>> && is_own<decltype(S::dispatch), Dispatch<config, B>> && is_own<decltype(S::experts), Experts<config, B>> &&
+                         is_own<decltype(S::combine), Combine<config, B>> && is_own<decltype(S::shared), Shared<config, B>> && is_own<decltype(S::latent), Latent<config, B>>;
+    static_assert(trainable<B>, "coterie::Layer: this backend's backward pass is not included (on the host: is #include <coterie/training.hpp> missing?)");
+    static_assert(own, "coterie::Layer: only the library's own stages have a backward pass");
+    return trainable<B> && own;
+  }
+  auto training() const { return Training<config, B>{weights_, training_}; }
   Pieces carve(Arena& arena, B const& on, std::int64_t tokens) const {
     std::int64_t const rows = rows_bound(C, tokens), n = tokens * slots(C);
     Pieces p{};
@@ -159,6 +203,7 @@ class Layer {
 
   PackedView<config, B> weights_;
   [[no_unique_address]] S stages_;
+  TrainingOptions training_;
 };
 
 }}

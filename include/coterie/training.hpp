@@ -1,40 +1,42 @@
-// A layer's forward pass that keeps what a backward pass needs, and that backward pass. (Host.)
+// What training a layer takes on the host: a forward pass that keeps what a backward pass needs, and that backward pass. A Layer's members:
 //
-//   Training<C, Host> training{packed.view()};
-//   training.forward(on, in, y, cache, workspace);                      // cache: cache_bytes(on, tokens) bytes, of any alignment
-//   training.backward(on, in, cache, dy, dx, gradients, workspace);     // the same in, packed weights and cache
+//   Layer<C, Host> layer{packed.view()};
+//   layer.forward(on, in, y, cache, workspace);                         // cache: layer.cache_bytes(on, tokens) bytes, of any alignment; they stay where they are
+//   layer.backward(on, in, cache, dy, dx, gradients, workspace);        // the same in, packed weights and cache
 //
-// Kept beside x: the pre-activations of routed and shared experts, the routing nouns, the logits, and latent sums; nothing of size T*K*H.
+// Kept beside x: the pre-activations of routed and shared experts (or nothing of them: TrainingOptions), the routing nouns, the logits that
+// receive gradient, and latent sums; nothing of size T*K*H.
 #pragma once
 #include "combine/backward.hpp"
 #include "coterie.hpp"
-#include "experts/backward.hpp"
-#include "experts/shared_backward.hpp"
-#include "router/backward.hpp"
+#include "training/cache.hpp"
+#include "training/checks.hpp"
 
 namespace coterie { inline namespace v0 {
 
-template <Config C, class B> class Training;
+template <> inline constexpr bool trainable<Host> = true;
 
 template <Config C>
 class Training<C, Host> {
  public:
   static constexpr Config config = C;
   using V = element_t<C.dtype>;
-  static constexpr int E = C.experts, H = C.hidden, S = slots(C), W = width(C), N = logit_columns(C), count = shared_rows(C);
+  static constexpr int H = C.hidden, S = slots(C), W = width(C), N = logit_columns(C), count = shared_rows(C);
 
-  explicit Training(PackedView<config, Host> weights) : weights_(weights) {}
+  explicit Training(PackedView<config, Host> weights, TrainingOptions options = {}) : weights_(weights), options_(options) {}
 
   // Bytes that forward() leaves for backward(), exact.
-  std::size_t cache_bytes(Host const& on, std::int64_t tokens) const {
+  std::size_t cache_bytes(Host const& on, std::int64_t tokens, Where at = Where::here()) const {
     (void)on;
+    Arguments{"Layer", at}.tokens<config>(tokens);
     if (tokens == 0) return 0;
     Arena arena;
-    cached(arena, tokens);
+    Kept::carve(arena, tokens, options_);
     return arena.used();
   }
   // Bytes of scratch, for either.
-  std::size_t workspace_bytes(Host const& on, std::int64_t tokens) const {
+  std::size_t workspace_bytes(Host const& on, std::int64_t tokens, Where at = Where::here()) const {
+    Arguments{"Layer", at}.tokens<config>(tokens);
     if (tokens == 0) return 0;
     Arena forward, backward;
     (void)carve_forward(forward, on, tokens), (void)carve_backward(backward, on, tokens);
@@ -44,38 +46,53 @@ class Training<C, Host> {
   // x[T,H] -> y[T,H], as Layer::forward.
   void forward(Host const& on, Inputs<config> const& in, Rows<V, C.hidden> y, std::span<std::byte> cache, std::span<std::byte> workspace, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
-    Arguments arguments{"Training::forward", at};
+    Arguments arguments{"Layer::forward", at};
     check(arguments, on, in, cache, workspace);
     arguments.require(y.rows == n, "y must have as many rows as x", y.rows, n);
     if (n == 0) return;
     arguments.writes("y", y, n);
     Arena kept{cache}, arena{workspace};
-    Kept const k = cached(kept, n);
+    Kept k = Kept::carve(kept, n, options_);
+    k.open();
     Forward const p = carve_forward(arena, on, n);
+    if constexpr (folds) k.routing.logits = {p.logits, n};
     Router<config, Host>{}(on, in, weights_, k.routing, p.scratch, at);
+    if constexpr (folds) k.keep(on, p.logits);
     Dispatch<config, Host>{}(on, in, k.routing, k.batch, p.scratch, at);
     Experts<config, Host>{}.keeping(on, experts_x(on, in, p.z, p.scratch, at), weights_, k.batch, p.out, k.pre, p.scratch, at);
     if constexpr (C.shared.ffn > 0) Shared<config, Host>{}.keeping(on, in, weights_, k.routing, p.shared, k.shared_pre, p.scratch, at);
     Combine<config, Host>{}.keeping(on, in, weights_, k.routing, k.batch, p.out, p.shared, y, k.sums, p.scratch, at);
+    k.close(cache, options_);
   }
 
   // dy[T,H] -> dx[T,H]; gradients are added to `to`. dlogits[T,N]: gradients of the logits by auxiliary losses; optional.
   void backward(Host const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<V const, C.hidden> dy, Rows<V, C.hidden> dx, Gradients<config> const& to,
                 std::span<std::byte> workspace, Rows<float const, logit_columns(C)> dlogits = {}, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
-    Arguments arguments{"Training::backward", at};
+    Arguments arguments{"Layer::backward", at};
     check(arguments, on, in, cache, workspace);
     arguments.require(dy.rows == n, "dy must have as many rows as x", dy.rows, n), arguments.require(dx.rows == n, "dx must have as many rows as x", dx.rows, n);
     if (n == 0) return;
     arguments.reads("dy", dy, n), arguments.writes("dx", dx, n);
+    arguments.require(has_logits || !dlogits.data, "dlogits: a router without logits takes no gradient of them", 1, 0);
+    if (dlogits.data) arguments.require(dlogits.rows == n, "dlogits must have as many rows as x", dlogits.rows, n), arguments.reads("dlogits", dlogits, n);
+    training::check_gradients<config>(arguments, to, n);
     Arena kept{std::span{const_cast<std::byte*>(cache.data()), cache.size()}}, arena{workspace};           // Routing and Batch are views that can write
-    Kept const k = cached(kept, n);
+    Kept k = Kept::carve(kept, n, options_);
+    k.check(arguments, cache, options_);
     Backward const p = carve_backward(arena, on, n);
+    if constexpr (folds) k.spread(on, p.logits), k.routing.logits = {p.logits, n};
+    auto const x = experts_x(on, in, p.z, p.scratch, at);
+    if (options_.recompute) {
+      k.pre = p.pre, k.shared_pre = p.shared_pre;
+      ExpertsBackward<config, Host>{}.recompute(on, x, weights_, k.batch, k.pre, p.scratch, at);
+      if constexpr (C.shared.ffn > 0) SharedBackward<config, Host>{}.recompute(on, in, weights_, k.shared_pre, p.scratch, at);
+    }
 
     using Mixing = CombineBackward<config, Host>;
     typename Mixing::Call const call{in, weights_, k.routing, k.batch, to, k.sums, {p.dsum, n}, p.mix_routed, p.mix_shared, p.dmix_routed, p.dmix_shared, p.out_weight};
     Mixing{}.enter(on, call, dy, p.scratch, at);
-    ExpertsBackward<config, Host>{}.run(on, experts_x(on, in, p.z, p.scratch, at), weights_, k.batch, k.pre, {p.dsum, n}, p.out_weight, p.drows, p.din, p.dout, to, p.scratch, at);
+    ExpertsBackward<config, Host>{}.run(on, x, weights_, k.batch, k.pre, {p.dsum, n}, p.out_weight, p.drows, p.din, p.dout, to, p.scratch, at);
     if constexpr (C.shared.ffn > 0)
       SharedBackward<config, Host>{}(on, in, weights_, k.routing, k.shared_pre, dy, p.mix_shared, p.dshared, p.dmix_shared, p.dshared_rows, to.shared, p.scratch, at);
 
@@ -90,26 +107,9 @@ class Training<C, Host> {
   }
 
  private:
-  static constexpr bool has_logits = Router<config, Host>::has_logits, latent = C.expert.latent > 0;
-  struct Kept {
-    Routing<config> routing;
-    Batch<config> batch;
-    V *pre = nullptr, *shared_pre = nullptr;     // [R,columns], [T,columns]
-    float* sums = nullptr;                       // [T,W] latent sums
-  };
-  static Kept cached(Arena& arena, std::int64_t tokens) {
-    std::int64_t const rows = rows_bound(C, tokens), n = tokens * S;
-    Kept k{};
-    k.routing.expert = {arena.take<std::int32_t>(n), tokens}, k.routing.weight = {arena.take<float>(n), tokens};
-    if constexpr (count > 0) k.routing.shared = {arena.take<float>(tokens * count), tokens};
-    if constexpr (has_logits) k.routing.logits = {arena.take<float>(tokens * N), tokens};
-    k.batch.begin = arena.take<std::int32_t>(E + 1), k.batch.token = arena.take<std::int32_t>(rows);
-    k.batch.weight = arena.take<float>(rows), k.batch.slot = {arena.take<std::int32_t>(n), tokens};
-    k.pre = arena.take<V>(rows * ExpertsBackward<config, Host>::columns);
-    if constexpr (C.shared.ffn > 0) k.shared_pre = arena.take<V>(tokens * SharedBackward<config, Host>::columns);
-    if constexpr (latent) k.sums = arena.take<float>(tokens * W);
-    return k;
-  }
+  using Kept = training::Kept<config>;
+  static constexpr bool has_logits = Kept::has_logits, folds = has_logits && !Kept::all_logits, latent = C.expert.latent > 0;
+  static constexpr bool given_logits = C.router.input == RouterInput::logits, has_router = C.router.input != RouterInput::given;
   template <class... Stage> static std::span<std::byte> rest(Arena& arena, Host const& on, std::int64_t tokens, Stage const&... stage) {
     std::size_t most = 0;
     ((most = scratch_bytes(stage, on, tokens) > most ? scratch_bytes(stage, on, tokens) : most), ...);
@@ -118,6 +118,7 @@ class Training<C, Host> {
   struct Forward {
     Rows<V, width(C)> z, out;                    // [T,W], [R,W]
     Rows<V, C.hidden> shared;                    // [T,H]
+    float* logits;                               // [T,N] where the cache has not all of them
     std::span<std::byte> scratch;
   };
   static Forward carve_forward(Arena& arena, Host const& on, std::int64_t tokens) {
@@ -126,6 +127,7 @@ class Training<C, Host> {
     if constexpr (latent) p.z = {arena.take<V>(tokens * W), tokens};
     p.out = {arena.take<V>(rows * W), rows};
     if constexpr (C.shared.ffn > 0) p.shared = {arena.take<V>(tokens * H), tokens};
+    if constexpr (folds) p.logits = arena.take<float>(tokens * N);
     p.scratch = rest(arena, on, tokens, Router<config, Host>{}, Dispatch<config, Host>{}, Experts<config, Host>{}, Latent<config, Host>{}, Shared<config, Host>{}, Combine<config, Host>{});
     return p;
   }
@@ -137,7 +139,8 @@ class Training<C, Host> {
     float *mix_routed, *mix_shared, *dmix_routed, *dmix_shared;          // [T]
     float *out_weight, *din, *dout;              // [R]
     float *dweight, *dshared_rows, *dx;          // [T,S], [T,count], [T,H]
-    float *dz, *drouter;                         // [T,W] latent; [T,H]
+    float *dz, *drouter, *logits;                // [T,W] latent; [T,H], given logits: [T,N]; [T,N]
+    V *pre, *shared_pre;                         // recomputed: as Kept's
     typename Entry::Pieces entry;
     std::span<std::byte> scratch;
   };
@@ -147,10 +150,10 @@ class Training<C, Host> {
     else return Nothing{};
   }
   static auto router_backward() {
-    if constexpr (has_logits) return RouterBackward<config, Host>{};
+    if constexpr (has_router) return RouterBackward<config, Host>{};
     else return Nothing{};
   }
-  static Backward carve_backward(Arena& arena, Host const& on, std::int64_t tokens) {
+  Backward carve_backward(Arena& arena, Host const& on, std::int64_t tokens) const {
     std::int64_t const rows = rows_bound(C, tokens);
     Backward p{};
     if constexpr (latent) p.z = {arena.take<V>(tokens * W), tokens};
@@ -161,8 +164,14 @@ class Training<C, Host> {
     for (float** one : {&p.out_weight, &p.din, &p.dout}) *one = arena.take<float>(rows);
     p.dweight = arena.take<float>(tokens * S), p.dx = arena.take<float>(tokens * H);
     if constexpr (count > 0) p.dshared_rows = arena.take<float>(tokens * count);
-    if constexpr (has_logits) p.drouter = arena.take<float>(tokens * H);
+    if constexpr (has_logits) p.drouter = arena.take<float>(tokens * (given_logits ? N : H));
+    if constexpr (folds) p.logits = arena.take<float>(tokens * N);
     if constexpr (latent) p.dz = arena.take<float>(tokens * W), p.entry = Entry::carve(arena, *on.pool, host::PackedLayout<config>::latent_down, tokens);
+    if (options_.recompute) {
+      Kept k{};
+      Kept::carve_pre(arena, tokens, k);
+      p.pre = k.pre, p.shared_pre = k.shared_pre;
+    }
     p.scratch = rest(arena, on, tokens, CombineBackward<config, Host>{}, ExpertsBackward<config, Host>{}, shared_backward(), router_backward(), Latent<config, Host>{});
     return p;
   }
@@ -170,10 +179,11 @@ class Training<C, Host> {
   template <class Bytes> void check(Arguments& arguments, Host const& on, Inputs<config> const& in, Bytes cache, std::span<std::byte> workspace) const {
     std::int64_t const n = in.x.rows;
     arguments.tokens<config>(n);
-    arguments.require(weights_.first_expert == 0 && weights_.experts == E, "the whole layer's experts are needed", weights_.experts, E);
+    arguments.require(weights_.first_expert == 0 && weights_.experts == C.experts, "the whole layer's experts are needed", weights_.experts, C.experts);
     if (n == 0) return;
     arguments.packed(weights_.data);
     arguments.reads("x", in.x, n);
+    training::check_inputs<config>(arguments, in);
     std::size_t const want = cache_bytes(on, n);
     arguments.require(cache.size() >= want, "cache is too small", static_cast<std::int64_t>(cache.size()), static_cast<std::int64_t>(want));
     if constexpr (std::is_same_v<Bytes, std::span<std::byte>>) arguments.writes("cache", cache.data(), static_cast<std::int64_t>(want));
@@ -199,15 +209,17 @@ class Training<C, Host> {
         for (std::int64_t i = first; i < last; ++i) into[i] += from[i];
       });
     };
-    if constexpr (has_logits) {
-      constexpr bool reads_logits = C.router.input == RouterInput::logits;
+    if constexpr (has_router) {
       RouterGradients<config> const d{.weight = {p.dweight, n}, .shared = {p.dshared_rows, n}, .logits = dlogits};
-      RouterBackward<config, Host>{}(on, in, weights_, k.routing, k.batch.slot, d, reads_logits ? nullptr : p.drouter, nullptr, to, p.scratch, at);
+      RouterBackward<config, Host>{}(on, in, weights_, k.routing, k.batch.slot, d, given_logits ? nullptr : p.drouter, given_logits ? p.drouter : nullptr, to, p.scratch, at);
+      if constexpr (given_logits) add(p.drouter, n * N, to.logits);
       if constexpr (C.router.input == RouterInput::separate) add(p.drouter, n * H, to.router_x);
       if constexpr (C.router.input == RouterInput::hidden) add(p.drouter, n * H, p.dx);
     } else {
-      (void)k, (void)dlogits, (void)at;
-      if constexpr (C.router.input == RouterInput::given) add(p.dweight, n * S, to.routing_weight);
+      (void)in, (void)k, (void)dlogits, (void)at;
+      if constexpr (route::Program<config>::deferred)                    // Dispatch divided them by what it kept
+        for (std::int64_t t = 0; t < n; ++t) route::NormaliseGradient<config>::after_drop(in.routing.weight[t], k.batch.slot[t], p.dweight + t * S);
+      add(p.dweight, n * S, to.routing_weight);
     }
   }
   // dx += what the rows of each token found, slot after slot; from a latent width through the way in.
@@ -234,6 +246,7 @@ class Training<C, Host> {
   }
 
   PackedView<config, Host> weights_;
+  TrainingOptions options_;
 };
 
 }}

@@ -99,7 +99,7 @@ template <class A> std::vector<A> as(Numbers const& v) {
   return to;
 }
 
-template <Config C> Gradient run(Model<C>& m, Host const& on, float start = 0) {
+template <Config C> Gradient run(Model<C>& m, Host const& on, float start = 0, TrainingOptions options = {}) {
   using M = Model<C>;
   using V = typename M::V;
   std::deque<std::vector<V>> matrices;
@@ -142,6 +142,7 @@ template <Config C> Gradient run(Model<C>& m, Host const& on, float start = 0) {
     if constexpr (C.expert.latent_norm == LatentNorm::rms) to->latent.norm = part("latent norm", m.w.latent_norm);
   }
   if constexpr (C.router.input == RouterInput::separate) to->router_x = part("router_x", m.in.router_x);
+  if constexpr (C.router.input == RouterInput::logits) to->logits = part("the given logits", m.in.logits);
   auto const packed = pack(on, *raw);
 
   auto const x = as<V>(m.in.x), router_x = as<V>(m.in.router_x), dy = as<V>(m.dy);
@@ -151,17 +152,16 @@ template <Config C> Gradient run(Model<C>& m, Host const& on, float start = 0) {
   for (auto const& v : m.in.given.weight) weight.push_back(static_cast<float>(v.value));
   Inputs<C> in{.x = {x.data(), M::T}, .router_x = {router_x.data(), M::T}, .logits = {logits.data(), M::T}, .seed = m.in.seed};
   if constexpr (C.router.input == RouterInput::given) in.routing.expert = {given.data(), M::T}, in.routing.weight = {weight.data(), M::T};
-  Training<C, Host> const training{packed.view()};
-  cases::Guarded cache{training.cache_bytes(on, M::T), 0xff}, workspace{training.workspace_bytes(on, M::T), 0xff}, more{training.workspace_bytes(on, M::T), 0x7f};
+  Layer<C, Host> const layer{packed.view(), {}, options};
+  cases::Guarded cache{layer.cache_bytes(on, M::T), 0xff}, workspace{layer.training_workspace_bytes(on, M::T), 0xff}, more{layer.training_workspace_bytes(on, M::T), 0x7f};
   std::vector<V> y(M::T * M::H), plain(M::T * M::H), dx(M::T * M::H);
-  training.forward(on, in, Rows<V, C.hidden>{y.data(), M::T}, cache.span(), workspace.span());
-  Layer<C, Host> const layer{packed.view()};
+  layer.forward(on, in, Rows<V, C.hidden>{y.data(), M::T}, cache.span(), workspace.span());
   std::vector<std::byte> scratch(layer.workspace_bytes(on, M::T));
   layer.forward(on, in, Rows<V, C.hidden>{plain.data(), M::T}, scratch);
   CHECK(std::memcmp(y.data(), plain.data(), y.size() * sizeof(V)) == 0);
   Rows<float const, logit_columns(C)> upstream{};
   if constexpr (M::has_logits) upstream = {dlogits.data(), M::T};
-  training.backward(on, in, cache.span(), {dy.data(), M::T}, {dx.data(), M::T}, *to, more.span(), upstream);
+  layer.backward(on, in, cache.span(), Rows<V const, C.hidden>{dy.data(), M::T}, Rows<V, C.hidden>{dx.data(), M::T}, *to, more.span(), upstream);
   CHECK(cache.intact());
   CHECK(workspace.intact());
   CHECK(more.intact());
@@ -205,6 +205,8 @@ template <Config C> void check(char const* name) {
     if (C.dtype == DType::fp32) std::printf("layer backward, %s, %s: worst relative error %.1e (%s)\n", name, coterie::name(isa), error, where.c_str());
     Gradient const again = run(m, Host{.threads = 1, .isa = isa});
     CHECK(again.values() == g.values());
+    Gradient const remade = run(m, Host{.threads = 2, .isa = isa}, 0, {.recompute = 1});
+    CHECK(remade.values() == g.values());
     Gradient const more = run(m, Host{.threads = 3, .isa = isa}, 4);
     for (std::size_t i = 0; i + 1 < g.parts.size(); ++i)
       for (std::size_t j = 0; j < g.parts[i].got.size(); ++j) CHECK(more.parts[i].got[j] == doctest::Approx(double{g.parts[i].got[j]} + 4).epsilon(1e-5));
@@ -219,6 +221,7 @@ template <Config C> void near(char const* name, double bound) {
   Gradient const want = run(*wide, Host{.threads = 2});
   for (Isa isa : cases::paths()) {
     Gradient const got = run(*owner, Host{.threads = 2, .isa = isa});
+    CHECK(run(*owner, Host{.threads = 2, .isa = isa}, 0, {.recompute = 1}).values() == got.values());
     double error = 0;
     for (std::size_t i = 0; i < want.parts.size(); ++i) {
       double off = 0, largest = 0.02;
@@ -240,6 +243,7 @@ constexpr Config latent{.experts = 6, .top_k = 2, .hidden = 40, .ffn = 20, .rout
 constexpr Config inkling{.experts = 6, .top_k = 2, .hidden = 24, .ffn = 20, .router = {.score = Score::sigmoid, .place = Place::input}, .shared = {.ffn = 26, .count = 2, .mix = SharedMix::router_rows}};
 constexpr Config dropping{.experts = 4, .top_k = 2, .hidden = 24, .ffn = 20, .capacity = {.rounding = Rounding::mesh, .factor = 1, .normalise = When::after}, .shared = {.ffn = 20, .mix = SharedMix::average}};
 constexpr Config coefficients{.experts = 4, .top_k = 2, .hidden = 24, .ffn = 20, .router = {.input = RouterInput::given}, .shared = {.ffn = 20, .mix = SharedMix::coefficients}};
+constexpr Config given_logits{.experts = 6, .top_k = 3, .hidden = 24, .ffn = 20, .router = {.input = RouterInput::logits, .bias = 1}};
 constexpr Config choice{.experts = 4, .top_k = 2, .hidden = 24, .ffn = 20, .router = {.select = Select::expert_choice, .normalise = Normalise::none}};
 
 TEST_CASE("gradients of layers are central differences") {
@@ -251,8 +255,24 @@ TEST_CASE("gradients of layers are central differences") {
   check<in(DType::fp32, inkling)>("shared experts by router rows, weighted inputs");
   check<in(DType::fp32, dropping)>("capacity, averaged shared experts");
   check<in(DType::fp32, coefficients)>("a given routing, coefficients");
+  check<in(DType::fp32, given_logits)>("given logits");
   check<in(DType::fp32, choice)>("expert choice");
   std::printf("layer backward: %d central differences\n", differences);
+}
+TEST_CASE("experts without rows add nothing") {
+  constexpr Config c = in(DType::fp32, coefficients);
+  auto const owner = std::make_unique<Model<c>>(std::uint64_t{5});
+  for (std::int32_t& e : owner->in.given.expert) e = e < 0 ? e : 1;
+  for (Isa isa : cases::paths()) {
+    bool moved = false;
+    for (Part const& p : run(*owner, Host{.threads = 2, .isa = isa}, 4).parts)
+      if (p.name.find("of expert") != std::string::npos)
+        for (float v : p.got) {
+          moved |= v != 4;
+          if (p.name.find("of expert 1") == std::string::npos) REQUIRE(v == 4);
+        }
+    CHECK(moved);
+  }
 }
 TEST_CASE("what a call must have") {
   constexpr Config c = in(DType::fp32, mixtral);
@@ -264,23 +284,52 @@ TEST_CASE("what a call must have") {
   raw->router.data = zeros.data();
   for (std::size_t e = 0; e < 6; ++e) raw->gate[e].data = raw->up[e].data = raw->down[e].data = zeros.data();
   auto const packed = pack(on, *raw);
-  Training<c, Host> const training{packed.view()};
-  CHECK(training.cache_bytes(on, 0) == 0);
+  Layer<c, Host> const layer{packed.view()};
+  CHECK(layer.cache_bytes(on, 0) == 0);
   auto const gradients = std::make_unique<Gradients<c>>();
-  training.forward(on, {}, Rows<float, 24>{}, {}, {});
-  training.backward(on, {}, {}, {}, Rows<float, 24>{}, *gradients, {});
+  Rows<float, 24> const none{};
+  layer.forward(on, {}, none, {}, std::span<std::byte>{});
+  layer.backward(on, {}, {}, none, none, *gradients, {});
   std::vector<float> x(3 * 24), y(3 * 24);
-  std::vector<std::byte> cache(training.cache_bytes(on, 3)), workspace(training.workspace_bytes(on, 3));
+  std::vector<std::byte> cache(layer.cache_bytes(on, 3)), workspace(layer.training_workspace_bytes(on, 3));
   Inputs<c> const three{.x = {x.data(), 3}};
-  // Pre-activations of the rows, choices with their weights and places, logits, bounds: nothing of an expert's output. Pieces are aligned to 256 bytes.
-  CHECK(training.cache_bytes(on, 300) <= 600 * (2 * 32) * 4 + (5 * 600 + 300 * 6 + 7) * 4 + 9 * 256);
+  Rows<float, 24> const to_y{y.data(), 3}, short_y{y.data(), 2}, to_x{x.data(), 3};
   std::span const whole{cache}, room{workspace};
-  CHECK_THROWS_WITH_AS(training.forward(on, three, {y.data(), 3}, whole.first(cache.size() - 1), room), doctest::Contains("Training::forward: cache is too small"), Error);
-  CHECK_THROWS_WITH_AS(training.forward(on, three, {y.data(), 3}, whole, room.first(room.size() - 1)), doctest::Contains("Training::forward: workspace is too small"), Error);
-  CHECK_THROWS_WITH_AS(training.forward(on, three, {y.data(), 2}, whole, room), doctest::Contains("Training::forward: y must have as many rows as x: got 2, want 3"), Error);
-  CHECK_THROWS_WITH_AS(training.forward(on, three, {x.data(), 3}, whole, room), doctest::Contains("y must not overlap x"), Error);
-  CHECK_THROWS_WITH_AS(training.backward(on, three, whole, {y.data(), 2}, {y.data(), 3}, *gradients, room), doctest::Contains("Training::backward: dy must have as many rows as x"), Error);
-  CHECK_THROWS_WITH_AS(training.backward(on, three, whole, {y.data(), 3}, {y.data(), 3}, *gradients, room), doctest::Contains("dx must not overlap dy"), Error);
+  CHECK_THROWS_WITH_AS(layer.forward(on, three, to_y, whole.first(cache.size() - 1), room), doctest::Contains("Layer::forward: cache is too small"), Error);
+  CHECK_THROWS_WITH_AS(layer.forward(on, three, to_y, whole, room.first(room.size() - 1)), doctest::Contains("Layer::forward: workspace is too small"), Error);
+  CHECK_THROWS_WITH_AS(layer.forward(on, three, short_y, whole, room), doctest::Contains("Layer::forward: y must have as many rows as x: got 2, want 3"), Error);
+  CHECK_THROWS_WITH_AS(layer.forward(on, three, to_x, whole, room), doctest::Contains("y must not overlap x"), Error);
+  CHECK_THROWS_WITH_AS(layer.backward(on, three, whole, short_y, to_y, *gradients, room), doctest::Contains("Layer::backward: dy must have as many rows as x"), Error);
+  CHECK_THROWS_WITH_AS(layer.backward(on, three, whole, to_y, to_y, *gradients, room), doctest::Contains("dx must not overlap dy"), Error);
+  CHECK_THROWS_WITH_AS(layer.backward(on, three, whole, to_y, Rows<float, 24>{y.data(), 3}, *gradients, room.first(room.size() - 1)), doctest::Contains("Layer::backward: workspace is too small"), Error);
+  CHECK_THROWS_WITH_AS((void)layer.cache_bytes(on, -1), doctest::Contains("tokens must not be negative"), Error);
+  CHECK(layer.cache_bytes(3) == layer.cache_bytes(on, 3));
+}
+// What a cache may hold for T tokens whose every choice has a row, besides at most 256 bytes of alignment a piece.
+template <Config C> void holds(std::int64_t T, std::int64_t logits, std::int64_t pieces) {
+  constexpr std::int64_t S = slots(C), E = C.experts, size = sizeof(element_t<C.dtype>), panels = (C.ffn + 15) / 16, shared_panels = (C.shared.ffn + 15) / 16;
+  std::int64_t const R = rows_bound(C, T), nouns = 4 * (3 * T * S + 2 * R + E + 1 + T * shared_rows(C)), sums = C.expert.latent ? 4 * T * width(C) : 0;
+  std::int64_t const pre = size * 32 * (gated(C.expert.act) ? R * panels + T * shared_panels : R * ((C.ffn + 31) / 32) + T * ((C.shared.ffn + 31) / 32));
+  Host const on{.threads = 1};
+  Layer<C, Host> const kept{PackedView<C, Host>{}}, remade{PackedView<C, Host>{}, {}, {.recompute = 1}};
+  auto const all = static_cast<std::int64_t>(kept.cache_bytes(on, T)), less = static_cast<std::int64_t>(remade.cache_bytes(on, T));
+  std::int64_t const want = nouns + sums + 4 * T * logits + pre, want_less = want - pre;
+  CHECK(all >= want);
+  CHECK(all <= want + 256 * (pieces + 1));
+  CHECK(less >= want_less);
+  CHECK(less <= want_less + 256 * (pieces + 1));
+}
+TEST_CASE("a cache holds the nouns, the pre-activations, latent sums, and the logits that receive gradient") {
+  holds<in(DType::bf16, mixtral)>(1000, 2, 8);                           // [T,K]: of the chosen
+  holds<in(DType::fp32, deepseek)>(1000, 3, 9);
+  holds<in(DType::fp32, gpt_oss)>(1000, 3, 8);
+  holds<in(DType::fp32, gated_null)>(1000, 8, 9);                        // [T,N]: a softmax over all that no sum of the chosen divides
+  holds<in(DType::fp32, latent)>(1000, 2, 10);
+  holds<in(DType::fp32, inkling)>(1000, 4, 10);
+  holds<in(DType::fp32, coefficients)>(1000, 0, 8);                      // a given routing has none
+  holds<in(DType::fp32, choice)>(1000, 4, 8);
+  static_assert(!training::unselected_count(presets::mixtral_8x7b) && !training::unselected_count(presets::qwen3_30b_a3b) && !training::unselected_count(presets::deepseek_v3));
+  static_assert(!training::unselected_count(presets::gpt_oss_120b) && training::unselected_count(presets::switch_base) && training::unselected_count(presets::phi_3_5_moe));
 }
 TEST_CASE("as docs/training.md writes it") {
   constexpr Config C = in(DType::fp32, mixtral);
@@ -292,15 +341,15 @@ TEST_CASE("as docs/training.md writes it") {
   auto const packed = pack(on, *raw);
   std::int64_t const tokens = 3;
   std::vector<float> x_memory(3 * 24, 0.5f), y_memory(3 * 24), dy_memory(3 * 24, 1.f), dx_memory(3 * 24);
-  float *const x = x_memory.data(), *const y = y_memory.data(), *const dy = dy_memory.data(), *const dx = dx_memory.data();
   auto const memory = std::make_unique<Gradients<C>>();
   Gradients<C>& gradients = *memory;
-  Training<C, Host> training{packed.view()};
-  std::vector<std::byte> cache(training.cache_bytes(on, tokens)), workspace(training.workspace_bytes(on, tokens));
-  training.forward(on, {.x = {x, tokens}}, {y, tokens}, cache, workspace);                     // y: bit for bit that of Layer::forward
-  training.backward(on, {.x = {x, tokens}}, cache, {dy, tokens}, {dx, tokens}, gradients, workspace);
-  for (int i = 1; i < 3 * 24; ++i) CHECK(dx[i] == dx[0]);                // every token and every column is like the others
-  CHECK(dx[0] > 0);
+  auto const x = rows<24>(x_memory.data(), tokens), y = rows<24>(y_memory.data(), tokens), dy = rows<24>(dy_memory.data(), tokens), dx = rows<24>(dx_memory.data(), tokens);
+  Layer<C, Host> layer{packed.view()};
+  std::vector<std::byte> cache(layer.cache_bytes(on, tokens)), workspace(layer.training_workspace_bytes(on, tokens));
+  layer.forward(on, {.x = x}, y, cache, workspace);                                            // y: bit for bit that of the forward pass without a cache
+  layer.backward(on, {.x = x}, cache, dy, dx, gradients, workspace);                           // dx is overwritten, gradients are added to
+  for (float d : dx_memory) CHECK(d == dx_memory[0]);                    // every token and every column is like the others
+  CHECK(dx_memory[0] > 0);
 }
 TEST_CASE("gradients in bf16 are near") { near<deepseek>("deepseek, bf16", 0.04); }
 

@@ -1,6 +1,7 @@
 // The experts backwards on the host: from the gradient of the routed sum to those of x, of the routing weights and of the experts' weights.
 #pragma once
 #include "../host/ffn_backward.hpp"
+#include "../host/ffn_recompute.hpp"
 #include "host.hpp"
 
 namespace coterie { inline namespace v0 {
@@ -48,38 +49,35 @@ struct ExpertsBackward<C, Host> {
     arguments.reads("batch.token", batch.token, routed), arguments.reads("batch.weight", batch.weight, routed), arguments.reads("dy", dy, dy.rows);
     arguments.reads("pre", pre, routed * columns), arguments.writes("dx", dx, routed);
     if (dweight) arguments.writes("dweight", dweight, routed);
-    Isa const path = on.path(at);
     Arena arena{scratch};
     Pieces const p = carve(arena, on, x.rows);
-    std::int64_t hits = 0;
-    for (int e = 0; e < E; ++e)
-      if (batch.begin[e] < batch.begin[e + 1]) p.hit[hits++] = e;
-    host::Reader<config> const weights{packed};
-    auto const& l = weights.layout;
-    host::FfnGroups<typename Layout::ExpertT> const groups{.count = hits, .hit = p.hit, .begin = batch.begin, .first = 0, .weights = packed.data + l.expert_panels,
-                                                           .stride = l.expert_stride, .down = l.expert_down, .gate_bias = nullptr, .up_bias = nullptr,
-                                                           .down_bias = C.expert.bias ? weights.floats(l.down_bias) : nullptr, .ffn = C.ffn, .width = W};
+    Groups const groups = hit(packed, batch, p);
     host::FfnBackwardRows<V> const rows{.x = x.data, .x_stride = x.stride, .dy = dy.data, .dy_stride = dy.stride, .map = batch.token, .in_weight = weigh_input ? batch.weight : nullptr,
                                         .out_weight = out_weight || weigh_input ? out_weight : batch.weight, .pre = pre, .dx = dx.data, .dx_stride = dx.stride,
                                         .din_weight = weigh_input ? dweight : nullptr, .dout_weight = out_weight || weigh_input ? dout : dweight};
-    auto const go = [&](auto const& engine) {
+    on_engine(on.path(at), [&](auto const& engine) {
       Ffn::run(*on.pool, engine, shapes, groups, rows, p.ffn, [&](std::int64_t i) {
         auto const e = static_cast<std::size_t>(p.hit[i]);
         host::FfnGradient g{.gate = host::gradient_of(to.gate[e]), .up = host::gradient_of(to.up[e]), .down = host::gradient_of(to.down[e])};
         if constexpr (C.expert.bias) g.gate_bias = to.gate_bias[e], g.up_bias = to.up_bias[e], g.down_bias = to.down_bias[e];
         return g;
       });
-    };
-#if defined(__x86_64__)
-    if constexpr (Forward::tiled)
-      if (path == Isa::amx) return go(host::TileEngine<host::AmxTiles>{path});
-    if constexpr (Forward::dotted)
-      if (path == Isa::avx512_bf16) return go(host::DotEngine{path});
-#endif
-    go(host::VectorEngine{path});
+    });
+  }
+  // pre[R,columns] of x[T,W], as the forward pass made them; scratch as above.
+  void recompute(Host const& on, Rows<V const, width(C)> x, PackedView<config, Host> packed, Batch<config> const& batch, V* pre, std::span<std::byte> scratch, Where at = Where::here()) const {
+    Arena arena{scratch};
+    Pieces const p = carve(arena, on, x.rows);
+    Groups const groups = hit(packed, batch, p);
+    host::FfnBackwardRows<V> rows{};
+    rows.x = x.data, rows.x_stride = x.stride, rows.map = batch.token, rows.in_weight = weigh_input ? batch.weight : nullptr;
+    on_engine(on.path(at), [&]<class Engine>(Engine const& engine) {
+      host::recompute(*on.pool, engine, shapes.up, groups, rows, reinterpret_cast<typename Engine::Operand*>(p.ffn.dy_rows), pre);
+    });
   }
 
  private:
+  using Groups = host::FfnGroups<typename Layout::ExpertT>;
   struct Pieces {
     typename Ffn::Pieces ffn;
     std::int32_t* hit;                           // [E]
@@ -89,6 +87,27 @@ struct ExpertsBackward<C, Host> {
     p.ffn = Ffn::Pieces::carve(arena, *on.pool, shapes, rows_bound(C, tokens), E);
     p.hit = arena.take<std::int32_t>(E);
     return p;
+  }
+  // The experts that have rows.
+  static Groups hit(PackedView<config, Host> packed, Batch<config> const& batch, Pieces const& p) {
+    std::int64_t hits = 0;
+    for (int e = 0; e < E; ++e)
+      if (batch.begin[e] < batch.begin[e + 1]) p.hit[hits++] = e;
+    host::Reader<config> const weights{packed};
+    auto const& l = weights.layout;
+    auto const bias = [&](std::size_t offset, bool has) { return C.expert.bias && has ? weights.floats(offset) : nullptr; };
+    return {.count = hits, .hit = p.hit, .begin = batch.begin, .first = 0, .weights = packed.data + l.expert_panels, .stride = l.expert_stride, .down = l.expert_down,
+            .gate_bias = bias(l.gate_bias, Layout::has_gate), .up_bias = bias(l.up_bias, true), .down_bias = bias(l.down_bias, true), .ffn = C.ffn, .width = W};
+  }
+  // The engine of the forward pass.
+  template <class Go> static void on_engine(Isa path, Go const& go) {
+#if defined(__x86_64__)
+    if constexpr (Forward::tiled)
+      if (path == Isa::amx) return go(host::TileEngine<host::AmxTiles>{path});
+    if constexpr (Forward::dotted)
+      if (path == Isa::avx512_bf16) return go(host::DotEngine{path});
+#endif
+    go(host::VectorEngine{path});
   }
 };
 

@@ -1,6 +1,7 @@
 // Shared experts backwards on the host: one group of all tokens, weighed by the mix.
 #pragma once
 #include "../host/ffn_backward.hpp"
+#include "../host/ffn_recompute.hpp"
 #include "shared.hpp"
 
 namespace coterie { inline namespace v0 {
@@ -37,21 +38,43 @@ struct SharedBackward<C, Host> {
     arguments.packed(packed.data);
     arguments.reads("x", in.x, n), arguments.reads("dy", dy, n), arguments.reads("pre", pre, n * columns), arguments.writes("dx", dx, n);
     arguments.scratch("scratch", scratch, workspace_bytes(on, n));
-    Isa const path = on.path(at);
     Arena arena{scratch};
     typename Ffn::Pieces const p = Ffn::Pieces::carve(arena, *on.pool, shapes, n, 1);
-    host::Reader<config> const weights{packed};
-    auto const& l = weights.layout;
-    std::int32_t const one_group = 0, bounds[2]{0, static_cast<std::int32_t>(n)};
-    host::FfnGroups<T> const groups{.count = 1, .hit = &one_group, .begin = bounds, .first = 0, .weights = packed.data + l.shared_gate_up_panels, .stride = 0,
-                                    .down = l.shared_down_panels - l.shared_gate_up_panels, .gate_bias = nullptr, .up_bias = nullptr, .down_bias = nullptr, .ffn = C.shared.ffn, .width = C.hidden};
     host::FfnBackwardRows<V> rows{.x = in.x.data, .x_stride = in.x.stride, .dy = dy.data, .dy_stride = dy.stride, .map = nullptr, .in_weight = nullptr, .out_weight = mix,
                                   .pre = pre, .dx = dx.data, .dx_stride = dx.stride, .din_weight = nullptr, .dout_weight = dmix};
     if constexpr (shared_rows(C) > 0)
       rows.gamma = routing.shared.data, rows.gamma_stride = routing.shared.stride, rows.gamma_columns = C.shared.ffn / C.shared.count, rows.dgamma = drows;
     host::FfnGradient const gradient{.gate = host::gradient_of(to.gate), .up = host::gradient_of(to.up), .down = host::gradient_of(to.down)};
-    auto const go = [&](auto const& engine) { Ffn::run(*on.pool, engine, shapes, groups, rows, p, [&](std::int64_t) { return gradient; }); };
     (void)routing, (void)drows;
+    One const all{n};
+    on_engine(on.path(at), [&](auto const& engine) { Ffn::run(*on.pool, engine, shapes, all.groups(packed), rows, p, [&](std::int64_t) { return gradient; }); });
+  }
+  // pre[T,columns] of in.x, as the forward pass made them; scratch as above.
+  void recompute(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, V* pre, std::span<std::byte> scratch, Where at = Where::here()) const {
+    Arena arena{scratch};
+    typename Ffn::Pieces const p = Ffn::Pieces::carve(arena, *on.pool, shapes, in.x.rows, 1);
+    host::FfnBackwardRows<V> rows{};
+    rows.x = in.x.data, rows.x_stride = in.x.stride;
+    One const all{in.x.rows};
+    on_engine(on.path(at), [&]<class Engine>(Engine const& engine) {
+      host::recompute(*on.pool, engine, shapes.up, all.groups(packed), rows, reinterpret_cast<typename Engine::Operand*>(p.dy_rows), pre);
+    });
+  }
+
+ private:
+  // The one group of all tokens.
+  struct One {
+    explicit One(std::int64_t tokens) : bounds{0, static_cast<std::int32_t>(tokens)} {}
+    std::int32_t hit = 0, bounds[2];
+    host::FfnGroups<T> groups(PackedView<config, Host> packed) const {
+      host::Reader<config> const weights{packed};
+      auto const& l = weights.layout;
+      return {.count = 1, .hit = &hit, .begin = bounds, .first = 0, .weights = packed.data + l.shared_gate_up_panels, .stride = 0, .down = l.shared_down_panels - l.shared_gate_up_panels,
+              .gate_bias = nullptr, .up_bias = nullptr, .down_bias = nullptr, .ffn = C.shared.ffn, .width = C.hidden};
+    }
+  };
+  // The engine of the forward pass.
+  template <class Go> static void on_engine(Isa path, Go const& go) {
 #if defined(__x86_64__)
     if constexpr (Forward::tiled) {
       if (path == Isa::amx) return go(host::TileEngine<host::AmxTiles>{path});

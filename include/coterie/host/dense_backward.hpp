@@ -45,7 +45,7 @@ template <class T> struct DenseBackward {
       std::int64_t const i0 = b * wide, real = shape.inputs - i0 < wide ? shape.inputs - i0 : wide;
       if (dx) {
         T* const turned = p.turned + who * pitch * wide;
-        transpose_panel(packed, shape, b, turned);
+        transpose_panel(engine.path, packed, shape, b, turned);
         engine.multiply(static_cast<T const*>(turned), PanelShape{.outputs = wide, .inputs = pitch}, n, 0, 1, [&](std::int64_t t) { return p.rows + t * pitch; },
                         [&](std::int64_t t0, int height, std::int64_t, std::int64_t, float const* sums, std::int64_t stride) {
                           for (int m = 0; m < height; ++m) {

@@ -13,7 +13,7 @@ namespace route {
 // Gradients of the logits of tokens [first, last): dz[T,N], and of the noise's; parts of the learned factors.
 template <Config C> struct TokensBackward {
   static constexpr Config config = C;
-  float const *logits, *noise;                   // [T,N], [T,N] or null
+  float const *logits, *noise;                   // [T,N] or null
   std::int32_t const* table_ids;                 // [T,K] or null
   Rows<std::int32_t const, slots(C)> expert{}, slot{};
   Rows<float const, slots(C)> dweight{};
@@ -27,9 +27,9 @@ template <Config C> [[gnu::always_inline]] inline void tokens_backward(TokensBac
     token.index = t;
     token.ids = b.table_ids ? b.table_ids + t * C.top_k : nullptr;
     token.noise_logits = b.noise ? b.noise + t * N : nullptr;
-    TokenGradient g{.weight = b.dweight[t], .shared = shared_rows(C) ? b.dshared[t] : nullptr, .logits = b.dz + t * N, .noise_logits = b.dnoise ? b.dnoise + t * N : nullptr,
+    TokenGradient g{.weight = b.dweight[t], .shared = shared_rows(C) ? b.dshared[t] : nullptr, .logits = b.dz ? b.dz + t * N : nullptr, .noise_logits = b.dnoise ? b.dnoise + t * N : nullptr,
                     .expert_scale = b.dscale ? b.dscale + t * S : nullptr};
-    ProgramGradient<C>::run(b.logits + t * N, s, c, token, b.expert[t], b.slot.data ? b.slot[t] : nullptr, g);
+    ProgramGradient<C>::run(b.logits ? b.logits + t * N : nullptr, s, c, token, b.expert[t], b.slot.data ? b.slot[t] : nullptr, g);
     b.drouter[t] = g.router_scale;
   }
 }
@@ -59,7 +59,8 @@ struct RouterBackward<C, Host> {
   static constexpr int E = C.experts, N = logit_columns(C), H = C.hidden, S = slots(C);
   static constexpr bool learned = C.router.input == RouterInput::hidden || C.router.input == RouterInput::separate;
   static constexpr bool noisy = C.router.noise == Noise::softplus;
-  static_assert(Forward::has_logits, "coterie::RouterBackward: a router without logits has no gradients");
+  static constexpr bool has_logits = Forward::has_logits;
+  static_assert(C.router.input != RouterInput::given, "coterie::RouterBackward: given routing has no router to train");
 
   std::size_t workspace_bytes(Host const& on, std::int64_t tokens) const {
     Arena arena;
@@ -67,7 +68,7 @@ struct RouterBackward<C, Host> {
     return arena.used();
   }
 
-  // routing as the forward pass left it, logits included; slot[T,S] of the batch, where weights are normalised after dropping. Gradients of
+  // routing as the forward pass left it, logits included (a router by token id has none, and gradients of its factors alone); slot[T,S] of the batch, where weights are normalised after dropping. Gradients of
   // the parameters are added to `to`. dx[T,H], fp32: of what the router reads, overwritten; or of the caller's logits, [T,N]
   // (RouterInput::logits): dlogits.
   void operator()(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Rows<std::int32_t const, slots(C)> slot,
@@ -75,12 +76,14 @@ struct RouterBackward<C, Host> {
     std::int64_t const n = in.x.rows;
     Arguments arguments{"RouterBackward", at};
     arguments.tokens<config>(n);
-    arguments.require(routing.expert.rows == n && routing.logits.data && routing.logits.rows == n, "routing.expert and routing.logits must have as many rows as x", routing.logits.rows, n);
+    arguments.require(routing.expert.rows == n, "routing.expert must have as many rows as x", routing.expert.rows, n);
+    if constexpr (has_logits) arguments.require(routing.logits.data && routing.logits.rows == n, "routing.logits must have as many rows as x", routing.logits.rows, n);
     arguments.require(d.weight.rows == n, "the gradient of the weights must have as many rows as x", d.weight.rows, n);
     if (n == 0) return;
     arguments.scratch("scratch", scratch, workspace_bytes(on, n));
     if constexpr (shared_rows(C) > 0) arguments.require(d.shared.rows == n, "the gradient of routing.shared must have as many rows as x", d.shared.rows, n);
     if constexpr (route::Program<config>::deferred) arguments.require(slot.data && slot.rows == n, "batch.slot must have as many rows as x", slot.rows, n);
+    arguments.require(has_logits || !d.logits.data, "a router without logits takes no gradient of them", 1, 0);
     if (d.logits.data) arguments.require(d.logits.rows == n, "the gradient of the logits must have as many rows as x", d.logits.rows, n);
     Isa const path = on.path(at);
     Arena arena{scratch};
@@ -89,16 +92,14 @@ struct RouterBackward<C, Host> {
     if constexpr (learned) read(on, in, p);
     if constexpr (noisy)
       if (in.seed) host::dense(*on.pool, path, weights.template at<typename Layout::RouterT>(weights.layout.noise_panels), Layout::router, p.x, n, host::Output<float, Rounded>{p.noise, N, nullptr});
-    if constexpr (C.router.select == Select::table)
-      for (std::int64_t t = 0; t < n; ++t)
-        for (int k = 0; k < C.top_k; ++k) p.ids[t * C.top_k + k] = routing.expert[t][k];
+    if constexpr (C.router.select == Select::table) route::table_ids<config>(weights, in, p.ids, n, at);        // routing lacks a second expert left out
 
     route::Token<config> token;
     token.seed = in.seed;
     if constexpr (C.router.select_bias) token.select_bias = weights.floats(weights.layout.select_bias);
     if constexpr (C.router.expert_scale) token.expert_scale = weights.floats(weights.layout.expert_scale);
     if (packed.data) token.router_scale = weights.header().router_scale;
-    for (std::int64_t t = 0; t < n; ++t)
+    for (std::int64_t t = 0; has_logits && t < n; ++t)
       for (int e = 0; e < N; ++e) p.logits[t * N + e] = routing.logits[t][e];
     route::TokensBackward<config> const work{.logits = p.logits, .noise = p.noise, .table_ids = p.ids, .expert = {routing.expert.data, n, routing.expert.stride}, .slot = slot,
                                              .dweight = d.weight, .dshared = d.shared, .dz = p.dz, .dnoise = p.dnoise, .dscale = p.dscale, .drouter = p.drouter};
@@ -142,7 +143,7 @@ struct RouterBackward<C, Host> {
   };
   static Pieces carve(Arena& arena, Host const& on, std::int64_t tokens) {
     Pieces p{};
-    p.logits = arena.take<float>(tokens * N), p.dz = arena.take<float>(tokens * N);
+    if constexpr (has_logits) p.logits = arena.take<float>(tokens * N), p.dz = arena.take<float>(tokens * N);
     if constexpr (noisy) p.noise = arena.take<float>(tokens * N), p.dnoise = arena.take<float>(tokens * N);
     if constexpr (learned) {
       p.x = arena.take<float>(tokens * padded);

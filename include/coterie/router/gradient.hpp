@@ -15,24 +15,10 @@ struct TokenGradient {
   float router_scale = 0;                        // out
 };
 
-template <Config C> struct ProgramGradient {
+// The division of weights by their sum, backwards.
+template <Config C> struct NormaliseGradient {
   static constexpr Config config = C;
-  static constexpr int E = candidates(C), N = logit_columns(C), K = C.top_k, S = slots(C), shared = shared_rows(C);
   static constexpr RouterConfig R = C.router;
-  using P = Program<config>;
-  static_assert(R.input != RouterInput::token_ids && R.input != RouterInput::given, "coterie: a router without logits has no gradients");
-
-  // sigmoid(z) of sqrt(softplus(z)), whose square is -log(1 - sigmoid(z)).
-  [[gnu::always_inline]] COTERIE_HD static inline float sigmoid_of_root(float root) {
-    float const u = root * root;
-    return u < 0x1p-6f ? u * (1 - u * (0.5f - u / 6)) : 1 - math::exp(-u);
-  }
-  // d[n], the gradients of p = softmax, in place.
-  [[gnu::always_inline]] COTERIE_HD static inline void through_softmax(float const* p, float* d, int n) {
-    float sum = 0;
-    for (int i = 0; i < n; ++i) sum = math::fma(d[i], p[i], sum);
-    for (int i = 0; i < n; ++i) d[i] = p[i] * (d[i] - sum);
-  }
   // What the n weights are divided by, and whether it moves with them.
   struct Divisor {
     float by = 1;
@@ -52,6 +38,34 @@ template <Config C> struct ProgramGradient {
     along = divisor.moves ? along / divisor.by : 0.f;
     for (int i = 0; i < n; ++i) d[i] = (d[i] - along) / divisor.by;
   }
+  // Of renormalise(): w[S] before it, slot[S]; d[S] of what it made, becomes that of w.
+  [[gnu::always_inline]] COTERIE_HD static inline void after_drop(float const* w, std::int32_t const* slot, float* d) {
+    constexpr int S = slots(C);
+    float kept[S];
+    for (int s = 0; s < S; ++s) kept[s] = slot[s] < 0 ? 0.f : w[s], d[s] = slot[s] < 0 ? 0.f : R.scale_on == ScaleOn::weights ? d[s] * R.scale : d[s];
+    through_normalise(kept, divisor(kept, S), d, S);
+    for (int s = 0; s < S; ++s) d[s] = slot[s] < 0 ? 0.f : d[s];
+  }
+};
+
+template <Config C> struct ProgramGradient {
+  static constexpr Config config = C;
+  static constexpr int E = candidates(C), N = logit_columns(C), K = C.top_k, S = slots(C), shared = shared_rows(C);
+  static constexpr RouterConfig R = C.router;
+  using P = Program<config>;
+  static_assert(R.input != RouterInput::given, "coterie: given routing has no router to train");
+
+  // sigmoid(z) of sqrt(softplus(z)), whose square is -log(1 - sigmoid(z)).
+  [[gnu::always_inline]] COTERIE_HD static inline float sigmoid_of_root(float root) {
+    float const u = root * root;
+    return u < 0x1p-6f ? u * (1 - u * (0.5f - u / 6)) : 1 - math::exp(-u);
+  }
+  // d[n], the gradients of p = softmax, in place.
+  [[gnu::always_inline]] COTERIE_HD static inline void through_softmax(float const* p, float* d, int n) {
+    float sum = 0;
+    for (int i = 0; i < n; ++i) sum = math::fma(d[i], p[i], sum);
+    for (int i = 0; i < n; ++i) d[i] = p[i] * (d[i] - sum);
+  }
   // The softmax around each round's choice: exponents of the candidates that have a part, and their sum. z: prepared.
   [[gnu::always_inline]] COTERIE_HD static inline float mixed(float const* z, std::int32_t const* expert, int round, float* p) {
     float sum = 0;
@@ -63,8 +77,13 @@ template <Config C> struct ProgramGradient {
   }
 
   // z[N]: the logits before prepare(); s, c: [N] scratch; expert[S] as routed; slot[S]: where dispatch put them, needed by configs that
-  // normalise after dropping.
+  // normalise after dropping. A router by token id has no logits, and gradients of its factors alone.
   [[gnu::always_inline]] COTERIE_HD static inline void run(float const* z, float* s, float* c, Token<C> const& t, std::int32_t const* expert, std::int32_t const* slot, TokenGradient& g) {
+    if constexpr (R.input == RouterInput::token_ids) {
+      float w[S], d[S];
+      for (int k = 0; k < S; ++k) w[k] = t.ids[k] >= 0 ? 1.f : 0.f;
+      return through_scales(w, NormaliseGradient<config>::divisor(w, S).by, t, expert, g, d);
+    }
     for (int e = 0; e < N; ++e) s[e] = z[e], g.logits[e] = 0;
     P::prepare(s, t);
     if constexpr (R.select == Select::sparse_mixer) mixer(s, c, t, expert, g);
@@ -118,9 +137,9 @@ template <Config C> struct ProgramGradient {
     if constexpr (R.post == Post::sigmoid) for (int i = 0; i < n; ++i) p[i] = math::sigmoid(p[i]);
     for (int k = 0; k < W; ++k) w[k] = k < S ? 0.f : s[E + k - S];
     for (int i = 0; i < n; ++i) w[at[i]] = P::deferred && slot[at[i]] < 0 ? 0.f : p[i];
-    Divisor const by = divisor(w, W);
+    auto const by = NormaliseGradient<config>::divisor(w, W);
     through_scales(w, by.by, t, expert, g, d);
-    through_normalise(w, by, d, W);
+    NormaliseGradient<config>::through_normalise(w, by, d, W);
 
     float weight[S];                                                     // of the present ones, in their order
     for (int i = 0; i < n; ++i) weight[i] = P::deferred && slot[at[i]] < 0 ? 0.f : d[at[i]];

@@ -48,6 +48,25 @@ template <Config C>
 }
 #endif
 
+// Select::table: ids[T,K], from the caller to replay, or from the table by token id.
+template <Config C> void table_ids(host::Reader<C> const& weights, Inputs<C> const& in, std::int32_t* ids, std::int64_t n, Where at) {
+  bool const replay = in.routing.expert.data != nullptr;
+  require(replay || in.token_ids != nullptr, "Router: Select::table needs Inputs::token_ids, or Inputs::routing to replay", 0, 1, at);
+  if (replay) require(in.routing.expert.rows == n, "Router: Inputs::routing must have as many rows as x", in.routing.expert.rows, n, at);
+  std::int64_t const rows = replay ? 0 : weights.header().table_rows;
+  std::int32_t const* const table = replay ? nullptr : weights.template at<std::int32_t>(weights.layout.table);
+  for (std::int64_t t = 0; t < n; ++t) {
+    if (!replay && (in.token_ids[t] < 0 || in.token_ids[t] >= rows))
+      fail("Router: token id out of the table: got " + std::to_string(in.token_ids[t]) + ", want 0 to " + std::to_string(rows - 1), at);
+    std::int32_t const* const from = replay ? in.routing.expert[t] : table + in.token_ids[t] * std::int64_t{C.top_k};
+    for (int k = 0; k < C.top_k; ++k) {
+      if (from[k] < -1 || from[k] >= candidates(C))
+        fail("Router: expert id out of range: got " + std::to_string(from[k]) + ", want -1 to " + std::to_string(candidates(C) - 1), at);
+      ids[t * C.top_k + k] = from[k];
+    }
+  }
+}
+
 }
 
 template <Config C>
@@ -84,7 +103,7 @@ struct Router<C, Host> {
       Arena arena{scratch};
       Pieces const p = carve(arena, n);
       host::Reader<config> const weights{packed};
-      fetch_ids(weights, in, p, n, at);
+      if constexpr (C.router.select == Select::table) route::table_ids<config>(weights, in, p.ids, n, at);
       logits(on, path, weights, in, to, p, at);
       route::Token<config> token;
       token.seed = in.seed;
@@ -125,29 +144,6 @@ struct Router<C, Host> {
     if constexpr (C.router.select == Select::table) p.ids = arena.take<std::int32_t>(tokens * C.top_k);
     if constexpr (C.router.select == Select::expert_choice) p.heap = arena.take<std::uint64_t>(E * (capacity(C, tokens) + 1));
     return p;
-  }
-
-  // Select::table: ids from the caller to replay, or from the table by token id.
-  static void fetch_ids(host::Reader<config> const& weights, Inputs<config> const& in, Pieces const& p, std::int64_t n, Where at) {
-    if constexpr (C.router.select == Select::table) {
-      bool const replay = in.routing.expert.data != nullptr;
-      require(replay || in.token_ids != nullptr, "Router: Select::table needs Inputs::token_ids, or Inputs::routing to replay", 0, 1, at);
-      if (replay) require(in.routing.expert.rows == n, "Router: Inputs::routing must have as many rows as x", in.routing.expert.rows, n, at);
-      std::int64_t const rows = replay ? 0 : weights.header().table_rows;
-      std::int32_t const* const table = replay ? nullptr : weights.template at<std::int32_t>(weights.layout.table);
-      for (std::int64_t t = 0; t < n; ++t) {
-        if (!replay && (in.token_ids[t] < 0 || in.token_ids[t] >= rows))
-          fail("Router: token id out of the table: got " + std::to_string(in.token_ids[t]) + ", want 0 to " + std::to_string(rows - 1), at);
-        std::int32_t const* const from = replay ? in.routing.expert[t] : table + in.token_ids[t] * std::int64_t{C.top_k};
-        for (int k = 0; k < C.top_k; ++k) {
-          if (from[k] < -1 || from[k] >= candidates(C))
-            fail("Router: expert id out of range: got " + std::to_string(from[k]) + ", want -1 to " + std::to_string(candidates(C) - 1), at);
-          p.ids[t * C.top_k + k] = from[k];
-        }
-      }
-    } else {
-      (void)weights, (void)in, (void)p, (void)n, (void)at;
-    }
   }
 
   // z[T,N], with bias, in the precision the config asks for; copied to Routing::logits if the caller wants them.

@@ -1,0 +1,124 @@
+// What training refuses: memory that is not what forward() left, inputs that are missing, places that overlap.
+#include <doctest/doctest.h>
+#include <coterie/training.hpp>
+#include <memory>
+#include <vector>
+
+namespace {
+
+using namespace coterie;
+
+constexpr std::int64_t T = 4;
+constexpr Config with(RouterInput input) {
+  Config c{.experts = 4, .top_k = 2, .hidden = 16, .ffn = 16, .dtype = DType::fp32, .weights = DType::fp32};
+  c.router.weights = DType::fp32, c.router.input = input;
+  if (input == RouterInput::token_ids) c.router.select = Select::table;
+  return c;
+}
+
+// A layer of zeros, its inputs, and a cache that its forward pass left.
+template <Config C> struct Trained {
+  static constexpr Config config = C;
+  static constexpr int H = C.hidden, N = logit_columns(C);
+  Host on{.threads = 1};
+  std::vector<float> zeros, x, other, logits, weight, dy, dx, y;
+  std::vector<std::int32_t> expert, ids, table;
+  std::unique_ptr<Gradients<C>> to = std::make_unique<Gradients<C>>();
+  Packed<config, Host> packed;
+  Inputs<config> in{};
+  std::vector<std::byte> cache, workspace;
+
+  Trained() : zeros(C.hidden * 64), x(T * H), other(T * H), logits(T * N), weight(T * 2, 0.5f), dy(T * H), dx(T * H), y(T * H), expert(T * 2, 1), ids(T), table(2), packed(make()) {
+    in.x = {x.data(), T};
+    if constexpr (C.router.input == RouterInput::separate) in.router_x = {other.data(), T};
+    if constexpr (C.router.input == RouterInput::logits) in.logits = {logits.data(), T};
+    if constexpr (C.router.input == RouterInput::given) in.routing.expert = {expert.data(), T}, in.routing.weight = {weight.data(), T};
+    if constexpr (C.router.select == Select::table) in.token_ids = ids.data();
+    cache.resize(layer().cache_bytes(on, T)), workspace.resize(layer().training_workspace_bytes(on, T));
+    layer().forward(on, in, Rows<float, H>{y.data(), T}, cache, workspace);
+  }
+  Layer<config, Host> layer() const { return Layer<config, Host>{packed.view()}; }
+  void forward() { layer().forward(on, in, Rows<float, H>{y.data(), T}, cache, workspace); }
+  void backward(Rows<float const, N> dlogits = {}) { backward(dx.data(), cache, dlogits); }
+  void backward(float* to_dx, std::span<std::byte const> from, Rows<float const, N> dlogits = {}) {
+    layer().backward(on, in, from, Rows<float const, H>{dy.data(), T}, Rows<float, H>{to_dx, T}, *to, workspace, dlogits);
+  }
+
+ private:
+  Packed<config, Host> make() {
+    auto const raw = std::make_unique<Weights<C>>();
+    raw->router.data = zeros.data();
+    for (std::size_t e = 0; e < C.experts; ++e) raw->gate[e].data = raw->up[e].data = raw->down[e].data = zeros.data();
+    if constexpr (C.router.select == Select::table) raw->table = {table.data(), 1};
+    return pack(on, *raw);
+  }
+};
+
+void refused(auto const& call, char const* sentence) { CHECK_THROWS_WITH_AS(call(), doctest::Contains(sentence), Error); }
+
+}
+
+TEST_CASE("a cache is what forward left, for the same tokens, where it left it") {
+  Trained<with(RouterInput::hidden)> t;
+  t.backward();
+  std::vector<std::byte> const never(t.cache.size(), std::byte{0x7f});
+  refused([&] { t.backward(t.dx.data(), never); }, "Layer::backward: cache must hold what forward() left, at the same address: got 0, want 1");
+  std::vector<std::byte> moved(t.cache.size() + 320);
+  auto const aside = [&](std::uintptr_t by) { return std::span<std::byte>{moved}.subspan((reinterpret_cast<std::uintptr_t>(t.cache.data()) + by - reinterpret_cast<std::uintptr_t>(moved.data())) % 256, t.cache.size()); };
+  std::ranges::copy(t.cache, aside(64).data());
+  refused([&] { t.backward(t.dx.data(), aside(64)); }, "at the same address");
+  std::ranges::copy(t.cache, aside(0).data());
+  t.backward(t.dx.data(), aside(0));                                     // an address like it will do
+  t.in.x.rows = 3;
+  refused([&] { t.layer().backward(t.on, t.in, t.cache, Rows<float const, 16>{t.dy.data(), 3}, Rows<float, 16>{t.dx.data(), 3}, *t.to, t.workspace); }, "cache is of another number of tokens: got 4, want 3");
+  t.in.x.rows = T;
+  refused([&] {
+    Layer<decltype(t)::config, Host> const remade{t.packed.view(), {}, {.recompute = 1}};
+    std::vector<std::byte> room(remade.training_workspace_bytes(t.on, T));
+    remade.backward(t.on, t.in, t.cache, Rows<float const, 16>{t.dy.data(), T}, Rows<float, 16>{t.dx.data(), T}, *t.to, room);
+  }, "cache is of another TrainingOptions::recompute");
+  Trained<with(RouterInput::given)> g;                                   // a pass that fails on its way leaves no cache
+  g.expert[0] = 99;
+  refused([&] { g.forward(); }, "out of range: got 99");
+  g.expert[0] = 1;
+  refused([&] { g.backward(); }, "cache must hold what forward() left");
+}
+
+TEST_CASE("what the router read must be there and apart") {
+  Trained<with(RouterInput::separate)> s;
+  s.backward();
+  refused([&] { s.backward(s.other.data(), s.cache); }, "dx must not overlap Inputs::router_x");
+  s.in.router_x.rows = 3;
+  refused([&] { s.backward(); }, "Layer::backward: RouterInput::separate needs Inputs::router_x with as many rows as x: got 3, want 4");
+  Trained<with(RouterInput::given)> g;
+  g.backward();
+  g.in.routing.weight = {};
+  refused([&] { g.backward(); }, "RouterInput::given needs Inputs::routing");
+}
+
+TEST_CASE("gradients of logits need logits, rows of their own, and a place of their own") {
+  Trained<with(RouterInput::hidden)> t;
+  t.backward({t.logits.data(), T});
+  refused([&] { t.backward({t.logits.data(), 3}); }, "dlogits must have as many rows as x: got 3, want 4");
+  refused([&] { t.backward({t.logits.data(), T, 3}); }, "dlogits's row stride must be at least its columns: got 3, want 4");
+  refused([&] { t.backward({t.dx.data(), T}); }, "dlogits");
+  Trained<with(RouterInput::token_ids)> ids;
+  ids.backward();
+  refused([&] { ids.backward({ids.logits.data(), T}); }, "dlogits: a router without logits takes no gradient of them");
+}
+
+TEST_CASE("gradients go to aligned places apart from the call's own memory") {
+  Trained<with(RouterInput::hidden)> t;
+  std::vector<float> place(2000);
+  t.to->router = t.dx.data();
+  refused([&] { t.backward(); }, "Gradients::router must not overlap dx");
+  t.to->router = place.data();
+  t.to->down[3].data = reinterpret_cast<float*>(t.workspace.data());
+  refused([&] { t.backward(); }, "Gradients::down must not overlap workspace");
+  t.to->down[3].data = reinterpret_cast<float*>(reinterpret_cast<std::byte*>(place.data()) + 1);
+  refused([&] { t.backward(); }, "Gradients::down must be aligned to its elements: got 1, want 0");
+  t.to->down[3] = {place.data(), 0};
+  refused([&] { t.backward(); }, "strides must be positive");
+  t.to->down[3] = {place.data() + 100, 1, 16};                           // transposed
+  t.backward();
+}
