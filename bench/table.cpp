@@ -1,7 +1,7 @@
 // The layer in every weight type, on all processors: time, and how near it comes to what the machine allows.
 //   bench_table [--shape qwen3_30b_a3b|mixtral_8x7b|small] [--weights NAME] [--isa portable|AVX2|AVX-512|"AVX-512 BF16"|AMX] [--tokens N] [--trace uniform|zipf|one] [--seconds S] [--int8] [--tax]
 // Each cell: the best call's time, GB/s of the weights it had to read (scales included) with their share of the bandwidth measured
-// within a fifth of a second of that call, GFLOP/s, and the share of the roofline: of the larger of bytes over bandwidth and operations
+// in the same seconds, GFLOP/s, and the share of the roofline: of the larger of bytes over bandwidth and operations
 // over peak, for the experts and rows that were hit; behind it the same summed expert by expert, where that is more. "~": even the best
 // call got less than 90 % of its processors. --int8: with 8-bit activations, where the weights are integers. --tax: instead, layer and
 // a dense FFN of the same active size in turns; their ratio, and that of their floors.
@@ -22,22 +22,21 @@ constexpr int most_tokens = 2048;
 constexpr int token_counts[] = {1, 4, 16, 64, 512, most_tokens};
 
 
-// Calls of about a second in pieces of a fifth of it, each against the bandwidth of the time around it: memory of shared machines
-// changes its speed.
+// Calls and readings of memory in turns, a fifth of a second each: memory of shared machines changes its speed, and the best call is
+// set against the best reading of the same seconds.
 template <class Run> Sample best_of(Run& run, Samples& samples, Roof roof, Memory& memory, double seconds) {
-  constexpr int passes = 6;                        // 0.4 GB with two threads
+  constexpr int passes = 12;                       // 0.8 GB with two threads
   constexpr double piece = 0.2;
-  double before = memory.read(passes).wall;
+  roof.read = memory.read(passes).wall;
+  std::vector<Sample> calls;
   for (double const end = wall_seconds() + seconds; wall_seconds() < end;) {
-    std::vector<Sample> calls;
     double const until = wall_seconds() + piece;
     do calls.push_back(run.sample());
     while (wall_seconds() < until);
-    double const after = memory.read(passes).wall;
-    roof.read = std::max(before, after), before = after;
-    samples.against(roof);
-    for (Sample const& s : calls) samples.add(s);
+    roof.read = std::max(roof.read, memory.read(passes).wall);
   }
+  samples.against(roof);
+  for (Sample const& s : calls) samples.add(s);
   return samples.best();
 }
 

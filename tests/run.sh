@@ -129,7 +129,7 @@ tree() {                                           # PRESET [TEST_PRESET] [CMAKE
   [[ -n $tests ]] || return 0
   ctest --preset "$tests" || failed+=("$preset")
   [[ $preset == asan || $preset == tsan ]] ||      # what the random layers measured, which a passing test keeps to itself
-    sed -n '/^COTERIE_SEED=/h; /elements compared/{x;p;x;}; /elements compared/,/^===/{/^===/!p}' "build/$preset/Testing/Temporary/LastTest.log"
+    sed -n '/^COTERIE_SEED=/h; /^gradients: [0-9]/p; /elements compared/{x;p;x;}; /elements compared/,/^===/{/^===/!p}' "build/$preset/Testing/Temporary/LastTest.log"
 }
 
 # The rooms that a preset leaves out, but the goldens: layers like those of the room random, compiled for a minute.

@@ -63,8 +63,8 @@ std::vector<float> unpacked_blocks(ShardedSafetensors const& files, TensorPlace 
   return to;
 }
 
-// The stored weights as the definition wants them, by each layout's own formula and not by what load() does; quantised ones
-// as the original read them.
+}
+
 reference::Weights stored_weights(Checkpoint const& checkpoint, ShardedSafetensors const& record, int layer, Config const& c) {
   reference::Weights w;
   std::map<std::pair<Part, int>, std::vector<float>> all;
@@ -119,6 +119,8 @@ reference::Weights stored_weights(Checkpoint const& checkpoint, ShardedSafetenso
   }
   return w;
 }
+
+namespace {
 
 // What Gemma 4 does to the residual before its router: RMS norm without a weight, times a learned scale, times hidden^-1/2.
 void scale_router_input(std::vector<float>& x, std::vector<float> const& scale, bool bf16_steps) {

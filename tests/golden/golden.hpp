@@ -9,6 +9,7 @@
 
 #include <coterie/coterie.hpp>
 #include <coterie/io/checkpoint.hpp>
+#include <coterie/reference/weights.hpp>
 
 namespace golden {
 
@@ -88,6 +89,9 @@ std::vector<float> read_by_original(std::string const& family, Part part, int ex
 void compare_output(std::string const& family, std::string const& file, Computed const& layer);
 // The layer of a checkpoint that is an MoE layer, the first.
 int moe_layer(Checkpoint const& checkpoint);
+// The stored weights as the definition wants them, by each layout's own formula and not by what load() does; quantised ones
+// as the original read them.
+reference::Weights stored_weights(Checkpoint const& checkpoint, ShardedSafetensors const& record, int layer, Config const& config);
 // That config.json means what `config` says.
 void same_meaning(std::string const& family, Config const& config);
 

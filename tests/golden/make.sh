@@ -35,4 +35,4 @@ if [ ! -e "$venv/quantised/ready" ]; then                # what quantise.py asks
 fi
 
 "$venv/bin/python" tests/golden/make.py "$@"
-[[ " $* " == *" --check "* ]] || "$venv/bin/python" tests/golden/onnxruntime_moe.py
+[[ " $* " == *" --check "* ]] || { "$venv/bin/python" tests/golden/onnxruntime_moe.py; "$venv/bin/python" tests/golden/gradients.py "$@"; }

@@ -157,11 +157,16 @@ template <Config C> struct ProgramGradient {
     constexpr int W = S + shared;
     g.router_scale = 0;
     for (int k = 0; k < W; ++k) {
+      if (k < S && expert[k] < 0) {                                      // and where no choice is one, `by` may be 0
+        d[k] = 0;
+        if constexpr (R.expert_scale != 0) g.expert_scale[k] = 0;
+        continue;
+      }
       float const share = w[k] / by;
-      float flow = k < S ? (expert[k] < 0 ? 0.f : g.weight[k]) : g.shared[k - S];
+      float flow = k < S ? g.weight[k] : g.shared[k - S];
       if constexpr (R.expert_scale != 0)
         if (k < S) {
-          bool const real = expert[k] >= 0 && expert[k] < C.experts;
+          bool const real = expert[k] < C.experts;
           g.expert_scale[k] = real ? flow * share * weight_scale(t) : 0.f;
           if (real) flow *= t.expert_scale[expert[k]];
         }

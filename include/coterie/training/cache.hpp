@@ -24,7 +24,13 @@ template <Config C> struct Kept {
   using V = element_t<C.dtype>;
   static constexpr int E = C.experts, S = slots(C), W = width(C), N = logit_columns(C), count = shared_rows(C);
   static constexpr bool has_logits = Router<config, Host>::has_logits, all_logits = has_logits && unselected_count(C);
-  static constexpr std::int64_t whole = 0x65697265746f63;                // "coterie"
+  // Of a whole cache of this config: other layers' differ where their memory does.
+  static constexpr std::int64_t whole = [] {
+    std::uint64_t mixed = 0x65697265746f63;                              // "coterie"
+    for (int part : {E, C.top_k, C.hidden, C.ffn, W, N, C.shared.ffn, static_cast<int>(C.dtype), static_cast<int>(C.router.input), int{all_logits}, int{gated(C.expert.act)}})
+      mixed = (mixed ^ static_cast<std::uint64_t>(part)) * 0x100000001b3;
+    return static_cast<std::int64_t>(mixed);
+  }();
   std::int64_t* mark = nullptr;                  // [4] whole, the tokens, recompute, the address of it all modulo 256: once forward() is through
   Routing<config> routing;                       // logits[T,N]: where all of them count
   Batch<config> batch;
@@ -79,7 +85,9 @@ template <Config C> struct Kept {
       for (std::int64_t t = first; t < last; ++t) {
         float* const z = logits + t * N;
         float const* const from = chosen + t * (S + count);
-        float const other = C.router.score != Score::softmax ? 0.f : is_nan(routing.weight[t][0]) ? math::quiet_nan : -math::infinity;
+        bool any = count > 0;                                            // without a choice no softmax of those alone
+        for (int s = 0; s < S; ++s) any |= routing.expert[t][s] >= 0;
+        float const other = C.router.score != Score::softmax || !any ? 0.f : is_nan(routing.weight[t][0]) ? math::quiet_nan : -math::infinity;
         for (int e = 0; e < N; ++e) z[e] = other;
         for (int s = 0; s < S; ++s)
           if (routing.expert[t][s] >= 0) z[routing.expert[t][s]] = from[s];
