@@ -70,14 +70,14 @@ TEST_CASE("a cache is what forward left, for the same tokens, where it left it")
   std::ranges::copy(t.cache, aside(0).data());
   t.backward(t.dx.data(), aside(0));                                     // an address like it will do
   constexpr Config wider{.experts = 5, .top_k = 2, .hidden = 16, .ffn = 16, .dtype = DType::fp32, .weights = DType::fp32, .router = {.weights = DType::fp32}};
-  std::vector<std::byte> weights(Packer<wider, Host>::bytes() + 64), place(1 << 16), room(1 << 20);
+  std::vector<std::byte> weights(Packer<wider, Host>::bytes() + 64), place(1 << 16), scratch(1 << 20);
   auto* const aligned = weights.data() + (64 - reinterpret_cast<std::uintptr_t>(weights.data()) % 64) % 64;
   Layer<wider, Host> const other{PackedView<wider, Host>{.data = aligned}};
   std::ranges::copy(t.cache, place.data() + (reinterpret_cast<std::uintptr_t>(t.cache.data()) - reinterpret_cast<std::uintptr_t>(place.data())) % 256);
   refused([&] {
     auto const to = std::make_unique<Gradients<wider>>();
     other.backward(t.on, {.x = t.in.x}, std::span{place}.subspan((reinterpret_cast<std::uintptr_t>(t.cache.data()) - reinterpret_cast<std::uintptr_t>(place.data())) % 256),
-                   Rows<float const, 16>{t.dy.data(), T}, Rows<float, 16>{t.dx.data(), T}, *to, room);
+                   Rows<float const, 16>{t.dy.data(), T}, Rows<float, 16>{t.dx.data(), T}, *to, scratch);
   }, "cache must hold what forward() left");
   t.in.x.rows = 3;
   refused([&] { t.layer().backward(t.on, t.in, t.cache, Rows<float const, 16>{t.dy.data(), 3}, Rows<float, 16>{t.dx.data(), 3}, *t.to, t.workspace); }, "cache is of another number of tokens: got 4, want 3");
