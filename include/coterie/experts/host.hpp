@@ -52,7 +52,7 @@ struct Experts<C, Host> {
   std::string explain(Host const& on, std::int64_t tokens) const {
     if constexpr (!host::computable<config>) return "refused: the host backend does not compute with " + host::refusal<config>();
     if constexpr (takes_int8)
-      if (on.int8_activations) return host::explain_int8(on.path(), C.weights, rows_bound(C, tokens), Layout::gate_up, Layout::down);
+      if (on.int8_activations) return host::explain_int8(on.path(), name(C.weights), rows_bound(C, tokens), Layout::gate_up, Layout::down);
     if constexpr (host::computable<config>)
       return host::explain_ffn(host::ffn_path(on.path(), C.dtype, C.weights), C.weights, rows_bound(C, tokens), Layout::gate_up, Layout::down) +
              (on.int8_activations ? std::string("; Host::int8_activations has no effect on ") + name(C.weights) + " weights" : "");
