@@ -45,6 +45,10 @@ class PackerOf {
     require(!finished_, "Packer::router: finish() has been called", 1, 0, at);
     if constexpr (C.capacity.rounding != Rounding::none && C.capacity.normalise == When::after)
       if (raw.router_scale != 1) fail("pack: Weights::router_scale cannot be combined with normalisation after dropping", at);
+    if constexpr (std::is_same_v<B, Host>) {                             // between the pieces too: files hold nothing of the process's memory
+      sink_.zero(layout_.header, layout_.expert_panels - layout_.header, at);
+      if (layout_.bytes > layout_.table) sink_.zero(layout_.bytes - Sink::Shape::alignment, Sink::Shape::alignment, at);
+    }
     header_.router_scale = raw.router_scale;
     header_.latent_epsilon = raw.latent.norm_epsilon;
     if constexpr (Layout::has_router) {
