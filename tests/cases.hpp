@@ -4,6 +4,7 @@
 #pragma once
 #include <coterie/coterie.hpp>
 #include <coterie/reference/weights.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <memory>
@@ -30,6 +31,13 @@ inline std::vector<ct::Isa> paths() {
   for (ct::Isa isa : {ct::Isa::portable, ct::Isa::avx2, ct::Isa::avx512, ct::Isa::avx512_bf16, ct::Isa::amx})
     if (ct::host::supports(isa)) all.push_back(isa);
   return all;
+}
+// One of three pools, of so many threads, on this path.
+inline ct::Host pooled_host(int threads, ct::Isa isa) {
+  static ct::Host const pools[]{ct::Host{.threads = 1}, ct::Host{.threads = 2}, ct::Host{.threads = 3}};
+  ct::Host on = pools[std::clamp(threads, 1, 3) - 1];
+  on.isa = isa;
+  return on;
 }
 
 // splitmix64: small, seedable, the same everywhere (standard distributions are not).

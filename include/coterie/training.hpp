@@ -26,8 +26,7 @@ class Training<C, Host> {
   explicit Training(PackedView<config, Host> weights, TrainingOptions options = {}) : weights_(weights), options_(options) {}
 
   // Bytes that forward() leaves for backward(), exact.
-  std::size_t cache_bytes(Host const& on, std::int64_t tokens, Where at = Where::here()) const {
-    (void)on;
+  std::size_t cache_bytes([[maybe_unused]] Host const& on, std::int64_t tokens, Where at = Where::here()) const {
     Arguments{"Layer", at}.tokens<config>(tokens);
     if (tokens == 0) return 0;
     Arena arena;
@@ -191,12 +190,11 @@ class Training<C, Host> {
     arguments.scratch("workspace", workspace, workspace_bytes(on, n));
   }
   // x at the experts' width.
-  Rows<V const, width(C)> experts_x(Host const& on, Inputs<config> const& in, Rows<V, width(C)> z, std::span<std::byte> scratch, Where at) const {
+  Rows<V const, width(C)> experts_x([[maybe_unused]] Host const& on, Inputs<config> const& in, [[maybe_unused]] Rows<V, width(C)> z, [[maybe_unused]] std::span<std::byte> scratch, [[maybe_unused]] Where at) const {
     if constexpr (latent) {
       Latent<config, Host>{}(on, in.x, weights_, z, scratch, at);
       return z;
     } else {
-      (void)on, (void)z, (void)scratch, (void)at;
       return in.x;
     }
   }

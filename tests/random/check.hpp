@@ -20,7 +20,7 @@ class Checker {
   std::string check(Subject& s, Case const& k, Tensors const& tensors, Feed const& feed) {
     wrong_.clear();
     ++cases_;
-    ct::Host const on = host(k.threads, k.isa);
+    ct::Host const on = pooled_host(k.threads, k.isa);
     try {
       s.pack(on, tensors);
       ref::Weights const weights = s.weights(tensors);
@@ -56,12 +56,6 @@ class Checker {
 
  private:
   void fail(std::string const& what) { if (wrong_.empty()) wrong_ = what; }
-  static ct::Host host(int threads, ct::Isa isa) {
-    static ct::Host const pools[]{ct::Host{.threads = 1}, ct::Host{.threads = 2}, ct::Host{.threads = 3}};
-    ct::Host on = pools[std::clamp(threads, 1, 3) - 1];
-    on.isa = isa;
-    return on;
-  }
   static std::string shown(double v) {
     char text[40];
     std::snprintf(text, sizeof text, "%.9g", v);
@@ -90,9 +84,9 @@ class Checker {
     if (!same(c.dtype, y, run(s, on, feed, want, 0xfe, k.seed / 64 % 64))) fail("a second run on other memory gives other bits");
     bool const small = n * ct::logit_columns(c) < 4'000'000;             // the reference keeps what it knows of every logit
     for (int threads = 1; threads <= 3; ++threads)
-      if (threads != k.threads && (small || threads == 1) && !same(c.dtype, y, run(s, host(threads, k.isa), feed, want, 0xff, 0))) fail("bits depend on the number of threads");
+      if (threads != k.threads && (small || threads == 1) && !same(c.dtype, y, run(s, pooled_host(threads, k.isa), feed, want, 0xff, 0))) fail("bits depend on the number of threads");
     if (k.isa == ct::Isa::avx2)
-      if (ct::host::supports(ct::Isa::avx512) && !same(c.dtype, y, run(s, host(k.threads, ct::Isa::avx512), feed, want, 0xff, 0))) fail("AVX2 and AVX-512 give other bits");
+      if (ct::host::supports(ct::Isa::avx512) && !same(c.dtype, y, run(s, pooled_host(k.threads, ct::Isa::avx512), feed, want, 0xff, 0))) fail("AVX2 and AVX-512 give other bits");
     if (want > 0 && n > 0) {
       bool threw = false;
       try { run(s, on, feed, want - 1, 0xff, 0); } catch (ct::Error const&) { threw = true; }
@@ -127,11 +121,11 @@ class Checker {
 
   // With 8-bit activations, whose values are the business of tests/experts/int8.cpp: the same workspace, and bits that depend on nothing else.
   void int8(Subject const& s, Case const& k, Feed const& feed, std::size_t bytes) {
-    ct::Host on = host(k.threads, k.isa);
+    ct::Host on = pooled_host(k.threads, k.isa);
     on.int8_activations = 1;
     if (s.workspace_bytes(on, feed.tokens) != bytes) fail("8-bit activations take another workspace");
     Bytes const y = run(s, on, feed, bytes, 0xff, k.seed % 64);
-    ct::Host other = host(k.threads % 3 + 1, k.isa == ct::Isa::avx2 && ct::host::supports(ct::Isa::avx512) ? ct::Isa::avx512 : k.isa);
+    ct::Host other = pooled_host(k.threads % 3 + 1, k.isa == ct::Isa::avx2 && ct::host::supports(ct::Isa::avx512) ? ct::Isa::avx512 : k.isa);
     other.int8_activations = 1;
     if (!same(s.config.dtype, y, run(s, other, feed, bytes, 0xfe, 0))) fail("bits with 8-bit activations depend on memory, threads or AVX2");
   }

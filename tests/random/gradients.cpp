@@ -71,7 +71,7 @@ class Gradients {
     smooth_.dtype = ct::DType::fp32, smooth_.router.precision = ct::Precision::fp32, smooth_.router.round_weight = 0, smooth_.combine = ct::Accumulate::fp32;
     if (!sure(c)) return again = true, "";
     upstream(c, k, feed);
-    ct::Host on = host(k.threads, k.isa);
+    ct::Host on = pooled_host(k.threads, k.isa);
     Found found;
     Bytes y, dx;
     try {
@@ -107,12 +107,6 @@ class Gradients {
 
  private:
   void fail(std::string const& what) { if (wrong_.empty()) wrong_ = what; }
-  static ct::Host host(int threads, ct::Isa isa) {
-    static ct::Host const pools[]{ct::Host{.threads = 1}, ct::Host{.threads = 2}, ct::Host{.threads = 3}};
-    ct::Host on = pools[std::clamp(threads, 1, 3) - 1];
-    on.isa = isa;
-    return on;
-  }
   static std::size_t count(std::int64_t n) { return static_cast<std::size_t>(n); }
   static bool has_logits(ct::Config const& c) { return c.router.input != ct::RouterInput::given && c.router.input != ct::RouterInput::token_ids; }
   // Of a result of this type: what one rounding is; and how far a gradient may be off (seen in 50,000 cases: 2e-4, 0.2, 0.1, where a norm or a
@@ -215,7 +209,7 @@ class Gradients {
   void others(Subject const& s, Case const& k, Tensors const& tensors, Feed const& feed, Found const& found, Bytes const& y, Bytes const& dx) {
     Bytes layer, y_again, dx_again, y_added, dx_added;
     Guarded plain{count(feed.tokens * feed.y_stride) * bytes_of(s.config.dtype), 0xff};
-    ct::Host const on = host(k.threads, k.isa), other = host(k.threads % 3 + 1, k.isa);
+    ct::Host const on = pooled_host(k.threads, k.isa), other = pooled_host(k.threads % 3 + 1, k.isa);
     Bytes workspace(s.workspace_bytes(on, feed.tokens));
     s.forward(on, feed, plain.data(), workspace);
     rows(s.config, plain.span(), feed.tokens, feed.y_stride, 0xff, layer);
