@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Everything that can be checked without a GPU.      tests/run.sh [--thorough | --long] [--cases N] [--no-install]
 #   (nothing)      g++: all rooms, files and host kernels also under ASan and UBSan; the user programs with every compiler that is here;
-#                  misuse, headers, packages, examples; a short run of the fuzzers
-#   --thorough     only what that leaves out: the other rooms under ASan and UBSan, ThreadSanitizer, clang 14 and 19, longer fuzzing, layers
-#                  that no run has compiled before, the benchmarks, every compiler and flag
+#                  misuse, headers, packages, examples
+#   --thorough     only what that leaves out: the other rooms and layers that no run has compiled before under ASan and UBSan, ThreadSanitizer,
+#                  clang 14 and 19, fuzzing, the benchmarks, every compiler and flag
 #   --long         only what neither has time for: the other emulated programs and random layers, rooms under qemu
 #   --cases N      so many random layers instead of 2,048 (a long run: 100000)
 #   --no-install   do not install what is missing; name it and run what can run
@@ -128,15 +128,15 @@ tree() {                                           # PRESET [TEST_PRESET] [CMAKE
   echo "== $preset: built in $((SECONDS - start)) s"
   [[ -n $tests ]] || return 0
   ctest --preset "$tests" || failed+=("$preset")
-  [[ $preset == asan || $preset == tsan ]] ||      # what the random layers measured, which a passing test keeps to itself
+  [[ $preset =~ san|new ]] ||                      # what the random layers measured, which a passing test keeps to itself
     sed -n '/^COTERIE_SEED=/h; /^gradients: [0-9]/p; /elements compared/{x;p;x;}; /elements compared/,/^===/{/^===/!p}' "build/$preset/Testing/Temporary/LastTest.log"
 }
 
-# The rooms that a preset leaves out, but the goldens: layers like those of the room random, compiled for a minute.
+# The rooms that a preset leaves out, but the layers of the goldens and of the room random: the new ones are compiled for these sanitizers.
 other_rooms() {
   local taken
   taken=$(grep -A 12 "\"name\": \"$1\", \"inherits\"" CMakePresets.json | grep -m1 -o 'COTERIE_TEST_ROOMS": "[^"]*' | cut -d'"' -f3)
-  find tests -mindepth 2 -maxdepth 2 -name '*.cpp' -printf '%h\n' | xargs -n1 basename | sort -u | grep -vxE "${taken//;/|}|golden|cuda|fuzz|headers|misuse|package|programs|simt" | paste -sd ';'
+  find tests -mindepth 2 -maxdepth 2 -name '*.cpp' -printf '%h\n' | xargs -n1 basename | sort -u | grep -vxE "${taken//;/|}|golden|random|cuda|fuzz|headers|misuse|package|programs|simt" | paste -sd ';'
 }
 
 if ((long)); then
@@ -145,7 +145,7 @@ elif ((thorough)); then
   tree tsan tsan
   if command -v clang++-14 >/dev/null; then tree clang-14 clang-14; fi
   if command -v clang++-19 >/dev/null; then tree clang-19 clang-19 -DCOTERIE_FUZZ_SECONDS=15; fi
-  tree bench bench
+  tree bench-runs bench-runs
   if command -v python3 >/dev/null; then
     seed=${COTERIE_SEED:-$(date +%s)}
     echo "new configs: tests/random/cover.py --seed $seed --rows 20"
@@ -156,7 +156,6 @@ elif ((thorough)); then
   tree asan asan "-DCOTERIE_TEST_ROOMS=$(other_rooms asan)"
 else
   tree dev dev
-  if command -v clang++-19 >/dev/null; then tree fuzz fuzz; fi
   tree asan asan
 fi
 
