@@ -2,3 +2,6 @@
 #pragma once
 #include "balance/bias.hpp"
 #include "balance/losses.hpp"
+#include "balance/quantile.hpp"
+#include "balance/statistics.hpp"
+#include "balance/through_router.hpp"

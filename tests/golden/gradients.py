@@ -13,7 +13,7 @@ import torch
 import transformers
 from safetensors.numpy import save_file
 
-import make
+import balance, make
 
 SEED = 11
 EVERY = {"mixtral": 16}
@@ -76,3 +76,5 @@ if __name__ == "__main__":
     transformers.logging.disable_progress_bar()
     for name in [n for n in FAMILIES if not sys.argv[1:] or n in sys.argv[1:]]:
         make_gradients(name)
+    if not sys.argv[1:]:
+        balance.make()
