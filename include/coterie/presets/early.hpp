@@ -8,7 +8,7 @@ namespace coterie { inline namespace v0 { namespace presets {
 inline constexpr Config shazeer_moe_256{.experts = 256, .top_k = 4, .hidden = 512, .ffn = 1024,
   .dtype = DType::fp32, .weights = DType::fp32,
   .router = {.precision = Precision::model, .weights = DType::fp32, .score = Score::identity, .post = Post::softmax,
-             .normalise = Normalise::none, .noise = Noise::softplus, .noise_size = 1},
+             .normalise = Normalise::none, .noise = Noise::softplus},
   .expert = {.act = Act::relu}};
 
 // GShard (Lepikhin et al. 2020): top-2, weights normalised before dropping, the second expert kept at random.
