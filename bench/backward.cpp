@@ -1,24 +1,30 @@
 // The backward pass stage by stage beside the forward pass: the two take turns, so that whatever else the machine does meets both.
 // GFLOP/s are of the backward pass, `forward_GFLOP/s` beside it; `of_forward_%` is their ratio, `_by_cpu` over CPU time. Products count
-// twice backwards (gradients of inputs and of weights); combine's sums as often as forwards. Gradients of every weight are computed.
+// twice backwards (gradients of inputs and of weights); combine's sums as often as forwards. Gradients of every weight are computed: added to
+// fp32; `_over`: written over fp32; `_bf16`: written over bf16.
 #include <coterie/training.hpp>
 #include <utility>
 #include "suite.hpp"
 
 namespace bench {
 
-// fp32 memory for the gradients of every weight.
+// Memory for the gradients of every weight: as fp32 to be added to or overwritten, or as bf16.
 template <Config C> struct GradientMemory {
   static constexpr std::int64_t E = C.experts, H = C.hidden, F = C.ffn, N = logit_columns(C), each = F * H;
   static std::size_t bytes() { return sizeof(float) * static_cast<std::size_t>(3 * E * each + N * H); }
   host::Buffer memory{bytes()};
-  std::unique_ptr<Gradients<C>> to = std::make_unique<Gradients<C>>();
+  std::unique_ptr<Gradients<C>> to = std::make_unique<Gradients<C>>(), over = std::make_unique<Gradients<C>>();
+  std::unique_ptr<Gradients<C, DType::bf16>> narrow = std::make_unique<Gradients<C, DType::bf16>>();
   GradientMemory() {
     std::memset(memory.data(), 0, memory.size());
-    float* at = reinterpret_cast<float*>(memory.data());
-    auto const next = [&](std::int64_t n) { return std::exchange(at, at + n); };
-    for (std::size_t e = 0; e < static_cast<std::size_t>(E); ++e) to->gate[e].data = next(each), to->up[e].data = next(each), to->down[e].data = next(each);
-    to->router = next(N * H);
+    place(*to), place(*over), place(*narrow);
+    over->overwrite = narrow->overwrite = 1;
+  }
+  template <DType D> void place(Gradients<C, D>& g) {
+    g.router = reinterpret_cast<float*>(memory.data());
+    auto* at = reinterpret_cast<element_t<D>*>(g.router + N * H);
+    auto const next = [&] { return std::exchange(at, at + each); };
+    for (std::size_t e = 0; e < static_cast<std::size_t>(E); ++e) g.gate[e].data = next(), g.up[e].data = next(), g.down[e].data = next();
   }
 };
 
@@ -68,33 +74,39 @@ template <Config C> struct Step {
   }
   double router_flops() const { return 2. * c.tokens * logit_columns(C) * H; }
   void experts() { Experts<config, Host>{}.keeping(on, in.x, packed, maps.batch, at(out, rows), pre.data(), workspace.span()); }
-  void experts_back() {
-    ExpertsBackward<config, Host>{}(on, in.x, packed, maps.batch, pre.data(), at(dy, c.tokens), at(drows, rows), row_weights.data(), *gradients.to, workspace.span());
+  template <DType D> void experts_back(Gradients<config, D> const& to) {
+    ExpertsBackward<config, Host>{}(on, in.x, packed, maps.batch, pre.data(), at(dy, c.tokens), at(drows, rows), row_weights.data(), to, workspace.span());
   }
+  void experts_back() { experts_back(*gradients.to); }
+  void experts_over() { experts_back(*gradients.over); }
+  void experts_bf16() { experts_back(*gradients.narrow); }
   double experts_flops() const { return routed() * Workload<config>::expert_flops; }
   void combine() { Combine<config, Host>{}(on, in, packed, maps.routing, maps.batch, at(out, rows), {}, at(y, c.tokens), {}); }
   void combine_back() {
     std::int64_t const n = c.tokens;
     float* const t = tokens.data();
     CombineBackward<config, Host> const stage;
-    typename CombineBackward<config, Host>::Call const call{in, packed, maps.routing, maps.batch, *gradients.to, nullptr, at(dx, n), t, t + n, t + 2 * n, t + 3 * n, row_weights.data()};
+    typename CombineBackward<config, Host>::Call const call{in, packed, maps.routing, maps.batch, {}, nullptr, at(dx, n), t, t + n, t + 2 * n, t + 3 * n, row_weights.data()};
     stage.enter(on, call, at(dy, n), workspace.span());
     stage.leave(on, call, row_dots.data(), row_dots.data(), weights.data(), wide.data());
   }
   double combine_flops() const { return 2 * routed() * H; }
   void whole() { layer.forward(on, in, at(y, c.tokens), cache.span(), workspace.span()); }
-  void whole_back() { layer.backward(on, in, cache.span(), at(dy, c.tokens), at(dx, c.tokens), *gradients.to, workspace.span()); }
+  template <DType D> void whole_back(Gradients<config, D> const& to) { layer.backward(on, in, cache.span(), at(dy, c.tokens), at(dx, c.tokens), to, workspace.span()); }
+  void whole_back() { whole_back(*gradients.to); }
+  void whole_over() { whole_back(*gradients.over); }
+  void whole_bf16() { whole_back(*gradients.narrow); }
   double whole_flops() const { return router_flops() + experts_flops(); }
 };
 
-// A stage both ways. factor: FLOPs of the way back over those of the way forth. experts (flag): it reads the experts' weights.
+// A stage both ways. factor: FLOPs of the way back over those of the way forth. gradient_bits: moved for each weight
+// of an expert that was hit; 0: the stage has nothing to do with them.
 template <Config C> struct Stage {
   char const* name;
   void (Step<C>::*forth)();
   void (Step<C>::*back)();
   double (Step<C>::*flops)() const;
-  double factor;
-  int experts;
+  double factor, gradient_bits;
 };
 template <Config C> void both(benchmark::State& state, Case const& c, Stage<C> const& stage) {
   auto* const load = workload<C>(true);
@@ -106,10 +118,9 @@ template <Config C> void both(benchmark::State& state, Case const& c, Stage<C> c
     step.prepare();
     Sample f = timed([&] { (step.*stage.forth)(); });
     Sample b = timed([&] { (step.*stage.back)(); });
-    double const flops = (step.*stage.flops)(), weights = stage.experts ? static_cast<double>(step.maps.experts_hit()) * Workload<C>::expert_bytes : 0;
+    double const flops = (step.*stage.flops)(), weights = stage.gradient_bits > 0 ? static_cast<double>(step.maps.experts_hit()) * Workload<C>::expert_bytes : 0;
     f.work = {.flops = flops, .weight_bytes = weights, .bytes = weights, .experts = step.maps.experts_hit()};
-    // Every weight that was hit is read, and its fp32 gradient read and written.
-    b.work = {.flops = stage.factor * flops, .weight_bytes = weights, .bytes = weights * (1 + 64. / bits(C.weights)), .experts = step.maps.experts_hit()};
+    b.work = {.flops = stage.factor * flops, .weight_bytes = weights, .bytes = weights * (1 + stage.gradient_bits / bits(C.weights)), .experts = step.maps.experts_hit()};
     forth.add(f), back.add(b);
     state.SetIterationTime(b.wall);
   }
@@ -123,9 +134,13 @@ template <Config C> void both(benchmark::State& state, Case const& c, Stage<C> c
 template <Config C> void add_backward(char const* preset) {
   using S = Step<C>;
   static constexpr Stage<C> stages[]{{"backward_router", &S::router, &S::router_back, &S::router_flops, 2, 0},
-                                     {"backward_experts", &S::experts, &S::experts_back, &S::experts_flops, 2, 1},
+                                     {"backward_experts", &S::experts, &S::experts_back, &S::experts_flops, 2, 64},
+                                     {"backward_experts_over", &S::experts, &S::experts_over, &S::experts_flops, 2, 32},
+                                     {"backward_experts_bf16", &S::experts, &S::experts_bf16, &S::experts_flops, 2, 16},
                                      {"backward_combine", &S::combine, &S::combine_back, &S::combine_flops, 1, 0},
-                                     {"backward_layer", &S::whole, &S::whole_back, &S::whole_flops, 2, 1}};
+                                     {"backward_layer", &S::whole, &S::whole_back, &S::whole_flops, 2, 64},
+                                     {"backward_layer_over", &S::whole, &S::whole_over, &S::whole_flops, 2, 32},
+                                     {"backward_layer_bf16", &S::whole, &S::whole_bf16, &S::whole_flops, 2, 16}};
   for (auto const& stage : stages) add(stage.name, preset, C.weights, [&stage](benchmark::State& state, Case const& c) { both<C>(state, c, stage); });
 }
 

@@ -59,15 +59,15 @@ struct Checked {
   static_assert(C.router.select != Select::sparse_mixer || (C.router.score == Score::identity && C.router.post == Post::none &&
                 !C.router.select_bias && C.router.normalise == Normalise::none),
                 "coterie::Config: Select::sparse_mixer makes its own weights: score identity, post none, normalise none, no select_bias");
-  static_assert(C.router.select != Select::sparse_mixer || C.router.noise == Noise::none,
-                "coterie::Config: Select::sparse_mixer uses noise_size as its threshold and has no noise");
+  static_assert(C.router.select != Select::sparse_mixer || C.router.noise == Noise::none || C.router.noise == Noise::gumbel,
+                "coterie::Config: Select::sparse_mixer uses noise_size as its threshold and has no noise but gumbel (training)");
   static_assert(C.router.select != Select::expert_choice || (C.router.post == Post::none && !C.router.select_bias &&
                 C.router.normalise == Normalise::none && shared_rows(C) == 0 && C.expert.identity + C.expert.skip == 0),
                 "coterie::Config: Select::expert_choice takes weights straight from router.score: no post, select_bias, normalise, router rows or null experts");
   static_assert(C.router.select != Select::expert_choice || !C.router.expert_scale,
                 "coterie::Config: Select::expert_choice has no expert_scale");
-  static_assert(C.router.noise != Noise::gumbel || ((C.router.select == Select::top_k || C.router.select == Select::group_top_k) && !C.router.select_bias),
-                "coterie::Config: Noise::gumbel needs Select::top_k or group_top_k without select_bias");
+  static_assert(C.router.noise != Noise::gumbel || ((C.router.select == Select::top_k || C.router.select == Select::group_top_k || C.router.select == Select::sparse_mixer) && !C.router.select_bias),
+                "coterie::Config: Noise::gumbel needs Select::top_k, group_top_k or sparse_mixer without select_bias");
   static_assert(C.router.select != Select::expert_choice || C.router.noise != Noise::random_second,
                 "coterie::Config: Noise::random_second is a rule for token choice");
   static_assert(C.router.input != RouterInput::token_ids || C.router.select == Select::table,

@@ -64,7 +64,7 @@ class Layer {
   }
 
   // Training (coterie/training.hpp; docs/training.md): a forward pass with the same y, bit for bit, that leaves cache_bytes(on, x.rows) for
-  // backward() in `cache`; then dy[T,H] -> dx[T,H], by the same inputs, weights, backend and cache, while gradients are added to `to`.
+  // backward() in `cache`; then dy[T,H] -> dx[T,H], by the same inputs, weights, backend and cache, while gradients go to `to`.
   // dlogits[T,N]: gradients of the logits by auxiliary losses; optional. workspace: training_workspace_bytes(on, x.rows), for either.
   // Of any alignment; exact, one byte fewer is refused.
   template <class Y, int M>
@@ -73,8 +73,8 @@ class Layer {
     static_assert(std::is_same_v<Y, value>, "coterie::Layer::forward: y must have mutable elements of Config::dtype");
     if constexpr (M == config.hidden && std::is_same_v<Y, value> && trains()) training().forward(on, in, y, cache, workspace, at);
   }
-  template <class D, int N, class X, int M>
-  void backward(B const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<D, N> dy, Rows<X, M> dx, Gradients<config> const& to, std::span<std::byte> workspace,
+  template <class D, int N, class X, int M, DType G = DType::fp32>
+  void backward(B const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<D, N> dy, Rows<X, M> dx, Gradients<config, G> const& to, std::span<std::byte> workspace,
                 Rows<float const, logit_columns(C)> dlogits = {}, Where at = Where::here()) const {
     static_assert(N == config.hidden && M == config.hidden, "coterie::Layer::backward: dy and dx must have Config::hidden columns");
     static_assert(std::is_same_v<std::remove_const_t<D>, value> && std::is_same_v<X, value>, "coterie::Layer::backward: dy and dx must have elements of Config::dtype, dx mutable ones");
@@ -124,9 +124,10 @@ class Layer {
   static constexpr bool trains() {
     constexpr bool own = is_own<decltype(S::router), Router<config, B>> && is_own<decltype(S::dispatch), Dispatch<config, B>> && is_own<decltype(S::experts), Experts<config, B>> &&
                          is_own<decltype(S::combine), Combine<config, B>> && is_own<decltype(S::shared), Shared<config, B>> && is_own<decltype(S::latent), Latent<config, B>>;
-    static_assert(trainable<B>, "coterie::Layer: this backend's backward pass is not included (on the host: is #include <coterie/training.hpp> missing?)");
+    static_assert(trainable<B>, "coterie::Layer: this backend's backward pass is not included: #include <coterie/training.hpp> for Host, <coterie/training.cuh> for Cuda");
     static_assert(own, "coterie::Layer: only the library's own stages have a backward pass");
-    return trainable<B> && own;
+    static_assert(is_float(C.weights), "coterie::Layer: quantised expert weights have no gradients (train in fp32, bf16 or fp16)");
+    return trainable<B> && own && is_float(C.weights);
   }
   auto training() const { return Training<config, B>{weights_, training_}; }
   Pieces carve(Arena& arena, B const& on, std::int64_t tokens) const {

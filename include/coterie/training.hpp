@@ -7,10 +7,9 @@
 // Kept beside x: the pre-activations of routed and shared experts (or nothing of them: TrainingOptions), the routing nouns, the logits that
 // receive gradient, and latent sums; nothing of size T*K*H.
 #pragma once
-#include "combine/backward.hpp"
 #include "coterie.hpp"
 #include "training/cache.hpp"
-#include "training/checks.hpp"
+#include "training/places.hpp"
 
 namespace coterie { inline namespace v0 {
 
@@ -64,18 +63,28 @@ class Training<C, Host> {
     k.close(cache, options_);
   }
 
-  // dy[T,H] -> dx[T,H]; gradients are added to `to`. dlogits[T,N]: gradients of the logits by auxiliary losses; optional.
-  void backward(Host const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<V const, C.hidden> dy, Rows<V, C.hidden> dx, Gradients<config> const& to,
+  // dy[T,H] -> dx[T,H]; gradients go to `to`. dlogits[T,N]: gradients of the logits by auxiliary losses; optional.
+  template <DType G = DType::fp32>
+  void backward(Host const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<V const, C.hidden> dy, Rows<V, C.hidden> dx, Gradients<config, G> const& to,
                 std::span<std::byte> workspace, Rows<float const, logit_columns(C)> dlogits = {}, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
     Arguments arguments{"Layer::backward", at};
     check(arguments, on, in, cache, workspace);
     arguments.require(dy.rows == n, "dy must have as many rows as x", dy.rows, n), arguments.require(dx.rows == n, "dx must have as many rows as x", dx.rows, n);
-    if (n == 0) return;
-    arguments.reads("dy", dy, n), arguments.writes("dx", dx, n);
+    if (n > 0) arguments.reads("dy", dy, n), arguments.writes("dx", dx, n);
     arguments.require(has_logits || !dlogits.data, "dlogits: a router without logits takes no gradient of them", 1, 0);
     if (dlogits.data) arguments.require(dlogits.rows == n, "dlogits must have as many rows as x", dlogits.rows, n), arguments.reads("dlogits", dlogits, n);
-    training::check_gradients<config>(arguments, to, n);
+    training::check_gradients(arguments, to, n);
+    if (to.overwrite) training::clear_gradients(*on.pool, on.path(at), to, n);
+    if (n > 0) run(arguments, on, in, cache, dy, dx, Places::of(to), workspace, dlogits, at);
+  }
+
+ private:
+  using Kept = training::Kept<config>;
+  using Places = training::Places<config>;
+  void run(Arguments const& arguments, Host const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<V const, C.hidden> dy, Rows<V, C.hidden> dx, Places const& to,
+           std::span<std::byte> workspace, Rows<float const, logit_columns(C)> dlogits, Where at) const {
+    std::int64_t const n = in.x.rows;
     Arena kept{std::span{const_cast<std::byte*>(cache.data()), cache.size()}}, arena{workspace};           // Routing and Batch are views that can write
     Kept k = Kept::carve(kept, n, options_);
     k.check(arguments, cache, options_);
@@ -89,24 +98,22 @@ class Training<C, Host> {
     }
 
     using Mixing = CombineBackward<config, Host>;
-    typename Mixing::Call const call{in, weights_, k.routing, k.batch, to, k.sums, {p.dsum, n}, p.mix_routed, p.mix_shared, p.dmix_routed, p.dmix_shared, p.out_weight};
+    typename Mixing::Call const call{in, weights_, k.routing, k.batch, to.mixing, k.sums, {p.dsum, n}, p.mix_routed, p.mix_shared, p.dmix_routed, p.dmix_shared, p.out_weight};
     Mixing{}.enter(on, call, dy, p.scratch, at);
-    ExpertsBackward<config, Host>{}.run(on, x, weights_, k.batch, k.pre, {p.dsum, n}, p.out_weight, p.drows, p.din, p.dout, to, p.scratch, at);
+    ExpertsBackward<config, Host>{}.run(on, x, weights_, k.batch, k.pre, {p.dsum, n}, p.out_weight, p.drows, p.din, p.dout, to.experts, p.scratch, at);
     if constexpr (C.shared.ffn > 0)
-      SharedBackward<config, Host>{}(on, in, weights_, k.routing, k.shared_pre, dy, p.mix_shared, p.dshared, p.dmix_shared, p.dshared_rows, to.shared, p.scratch, at);
+      SharedBackward<config, Host>{}.run(on, in, weights_, k.routing, k.shared_pre, dy, p.mix_shared, p.dshared, p.dmix_shared, p.dshared_rows, to.shared, p.scratch, at);
 
     std::memset(p.dx, 0, static_cast<std::size_t>(n * H) * sizeof(float));
     Mixing{}.leave(on, call, p.din, p.dout, p.dweight, p.dx);
     route(on, in, k, p, dlogits, to, at);
-    gather(on, in, k, p, to, on.path(at));
+    gather(on, in, k, p, to.latent_down, on.path(at));
     host::for_chunks(*on.pool, n, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t t = first; t < last; ++t)
         for (int h = 0; h < H; ++h) dx[t][h] = from_float<V>(C.shared.ffn > 0 ? p.dx[t * H + h] + to_float(p.dshared[t][h]) : p.dx[t * H + h]);
     });
   }
 
- private:
-  using Kept = training::Kept<config>;
   static constexpr bool has_logits = Kept::has_logits, folds = has_logits && !Kept::all_logits, latent = C.expert.latent > 0;
   static constexpr bool given_logits = C.router.input == RouterInput::logits, has_router = C.router.input != RouterInput::given;
   template <class... Stage> static std::span<std::byte> rest(Arena& arena, Host const& on, std::int64_t tokens, Stage const&... stage) {
@@ -144,14 +151,8 @@ class Training<C, Host> {
     std::span<std::byte> scratch;
   };
   struct Nothing {};
-  static auto shared_backward() {
-    if constexpr (C.shared.ffn > 0) return SharedBackward<config, Host>{};
-    else return Nothing{};
-  }
-  static auto router_backward() {
-    if constexpr (has_router) return RouterBackward<config, Host>{};
-    else return Nothing{};
-  }
+  using SharedBack = std::conditional_t<(C.shared.ffn > 0), SharedBackward<config, Host>, Nothing>;
+  using RouterBack = std::conditional_t<has_router, RouterBackward<config, Host>, Nothing>;
   Backward carve_backward(Arena& arena, Host const& on, std::int64_t tokens) const {
     std::int64_t const rows = rows_bound(C, tokens);
     Backward p{};
@@ -171,7 +172,7 @@ class Training<C, Host> {
       Kept::carve_pre(arena, tokens, k);
       p.pre = k.pre, p.shared_pre = k.shared_pre;
     }
-    p.scratch = rest(arena, on, tokens, CombineBackward<config, Host>{}, ExpertsBackward<config, Host>{}, shared_backward(), router_backward(), Latent<config, Host>{});
+    p.scratch = rest(arena, on, tokens, CombineBackward<config, Host>{}, ExpertsBackward<config, Host>{}, SharedBack{}, RouterBack{}, Latent<config, Host>{});
     return p;
   }
 
@@ -200,7 +201,7 @@ class Training<C, Host> {
   }
 
   // From the gradients of the routing weights to those of the router, and what it read.
-  void route(Host const& on, Inputs<config> const& in, Kept const& k, Backward const& p, Rows<float const, logit_columns(C)> dlogits, Gradients<config> const& to, Where at) const {
+  void route(Host const& on, Inputs<config> const& in, Kept const& k, Backward const& p, Rows<float const, logit_columns(C)> dlogits, Places const& to, Where at) const {
     std::int64_t const n = in.x.rows;
     auto const add = [&](float const* from, std::int64_t size, float* into) {
       if (into) host::for_chunks(*on.pool, size, 4096, [&](std::int64_t first, std::int64_t last) {
@@ -209,7 +210,7 @@ class Training<C, Host> {
     };
     if constexpr (has_router) {
       RouterGradients<config> const d{.weight = {p.dweight, n}, .shared = {p.dshared_rows, n}, .logits = dlogits};
-      RouterBackward<config, Host>{}(on, in, weights_, k.routing, k.batch.slot, d, given_logits ? nullptr : p.drouter, given_logits ? p.drouter : nullptr, to, p.scratch, at);
+      RouterBackward<config, Host>{}.run(on, in, weights_, k.routing, k.batch.slot, d, given_logits ? nullptr : p.drouter, given_logits ? p.drouter : nullptr, to.router, p.scratch, at);
       if constexpr (given_logits) add(p.drouter, n * N, to.logits);
       if constexpr (C.router.input == RouterInput::separate) add(p.drouter, n * H, to.router_x);
       if constexpr (C.router.input == RouterInput::hidden) add(p.drouter, n * H, p.dx);
@@ -221,7 +222,7 @@ class Training<C, Host> {
     }
   }
   // dx += what the rows of each token found, slot after slot; from a latent width through the way in.
-  void gather(Host const& on, Inputs<config> const& in, Kept const& k, Backward const& p, Gradients<config> const& to, Isa path) const {
+  void gather(Host const& on, Inputs<config> const& in, Kept const& k, Backward const& p, host::GradientMatrix const& to, Isa path) const {
     std::int64_t const n = in.x.rows;
     host::for_chunks(*on.pool, n, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t t = first; t < last; ++t) {
@@ -235,9 +236,8 @@ class Training<C, Host> {
     if constexpr (latent) {
       using Layout = host::PackedLayout<config>;
       host::Reader<config> const weights{weights_};
-      if (to.latent.down.data) Entry::set_inputs(*on.pool, Layout::latent_down, n, p.entry, [&](std::int64_t t, std::int64_t h) { return to_float(in.x[t][h]); });
-      Entry::run(*on.pool, host::VectorEngine{host::vector_path(path)}, weights.template at<V>(weights.layout.latent_down_panels), Layout::latent_down, p.dz, n, p.entry,
-                 host::gradient_of(to.latent.down), p.dx, true);
+      if (to.data) Entry::set_inputs(*on.pool, Layout::latent_down, n, p.entry, [&](std::int64_t t, std::int64_t h) { return to_float(in.x[t][h]); });
+      Entry::run(*on.pool, host::VectorEngine{host::vector_path(path)}, weights.template at<V>(weights.layout.latent_down_panels), Layout::latent_down, p.dz, n, p.entry, to, p.dx, true);
     } else {
       (void)to, (void)path;
     }

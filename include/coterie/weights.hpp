@@ -37,10 +37,13 @@ struct Weights {
   float router_scale = 1;                                              // learned global factor (Inkling)
 };
 
-// Gradients in checkpoint layout, accumulated into; null: not wanted.
-template <Config C>
+// Gradients in checkpoint layout, added to or, with `overwrite`, written; null: not wanted. Matrices of experts, shared experts and latent
+// projections have elements of type D: sums within one call are fp32 and rounded once. All else is fp32.
+template <Config C, DType D = DType::fp32>
 struct Gradients {
   static constexpr Config config = C;
+  static constexpr DType type = D;
+  static_assert(is_float(D), "coterie::Gradients: the type of matrices must be DType::fp32, bf16 or fp16");
   static constexpr int E = C.experts, H = C.hidden, F = C.ffn, W = width(C);
   static constexpr std::size_t biased = C.expert.bias ? C.experts : 0;
   static constexpr int N = logit_columns(C);
@@ -49,25 +52,26 @@ struct Gradients {
   float* noise = nullptr;                                              // [N,H]  Noise::softplus
   float* expert_scale = nullptr;                                       // [E]
   float* router_scale = nullptr;                                       // one number
-  std::array<Matrix<DType::fp32, F, W, true>, E> gate{}, up{};         // [E][F,W]
-  std::array<Matrix<DType::fp32, W, F, true>, E> down{};               // [E][W,F]
+  std::array<Matrix<D, F, W, true>, E> gate{}, up{};                   // [E][F,W]
+  std::array<Matrix<D, W, F, true>, E> down{};                         // [E][W,F]
   std::array<float*, biased> gate_bias{}, up_bias{}, down_bias{};      // [E][F], [E][F], [E][W]
   struct Shared {
     static constexpr int S = C.shared.ffn;
-    Matrix<DType::fp32, S, C.hidden, true> gate{}, up{};               // [S,H]
-    Matrix<DType::fp32, C.hidden, S, true> down{};                     // [H,S]
+    Matrix<D, S, C.hidden, true> gate{}, up{};                         // [S,H]
+    Matrix<D, C.hidden, S, true> down{};                               // [H,S]
     float* mix = nullptr;                                              // [1,H] sigmoid_gate, [2,H] coefficients
     float* mix_bias = nullptr;                                         // [1], [2]
   } shared{};
   struct Latent {
-    Matrix<DType::fp32, W, H, true> down{};                            // [W,H]
-    Matrix<DType::fp32, H, W, true> up{};                              // [H,W]
+    Matrix<D, W, H, true> down{};                                      // [W,H]
+    Matrix<D, H, W, true> up{};                                        // [H,W]
     float* norm = nullptr;                                             // [W]  LatentNorm::rms
   } latent{};
   // Of what the caller gave beside x.
   float* router_x = nullptr;                                           // [T,H]  RouterInput::separate
   float* logits = nullptr;                                             // [T,N]  RouterInput::logits
   float* routing_weight = nullptr;                                     // [T,S]  RouterInput::given
+  int overwrite = 0;                                                   // flag: what memory held is not read; zeros where a call has no gradient
 };
 
 }}

@@ -22,28 +22,28 @@ static std::map<int, Learn>& known() {
 std::map<int, Learn> const& learners() { return known(); }
 More::More(void (*add)(std::map<int, Learn>&)) { add(known()); }
 
-Sink::Place Sink::matrix(ref::Numbers& to, std::int64_t out, std::int64_t in) {
-  int const layout = random_.below(3);
-  std::int64_t const out_stride = layout == 1 ? 1 : layout == 2 ? in + 3 : in, in_stride = layout == 1 ? out : 1;
-  Piece& p = pieces_.emplace_back(Piece{std::vector<float>(static_cast<std::size_t>(layout == 2 ? out * (in + 3) : out * in) + 2, gap), out, in, out_stride, in_stride, &to});
+Sink::Place Sink::piece(ref::Numbers& to, ct::DType type, std::int64_t out, std::int64_t in, std::int64_t out_stride, std::int64_t in_stride) {
+  std::int64_t const size = (out - 1) * out_stride + (in - 1) * in_stride + 3;
+  Piece& p = pieces_.emplace_back(Piece{type, Bytes(static_cast<std::size_t>(size) * bytes_of(type)), size, out, in, out_stride, in_stride, &to});
+  for (std::int64_t i = 0; i < size; ++i) p.put(i, gap);
   for (std::int64_t o = 0; o < out; ++o)
-    for (std::int64_t i = 0; i < in; ++i) p.memory[static_cast<std::size_t>(1 + o * out_stride + i * in_stride)] = start_;
-  return {p.memory.data() + 1, out_stride, in_stride};
+    for (std::int64_t i = 0; i < in; ++i) p.put(1 + o * out_stride + i * in_stride, start_);
+  return {p.memory.data() + bytes_of(type), out_stride, in_stride};
 }
-Sink::Place Sink::vector(ref::Numbers& to, std::int64_t n) {
-  Piece& p = pieces_.emplace_back(Piece{std::vector<float>(static_cast<std::size_t>(n) + 2, start_), 1, n, n, 1, &to});
-  p.memory.front() = p.memory.back() = gap;
-  return {p.memory.data() + 1, n, 1};
+Sink::Place Sink::matrix(ref::Numbers& to, ct::DType type, std::int64_t out, std::int64_t in) {
+  int const layout = random_.below(3);
+  return piece(to, type, out, in, layout == 1 ? 1 : layout == 2 ? in + 3 : in, layout == 1 ? out : 1);
 }
+Sink::Place Sink::vector(ref::Numbers& to, std::int64_t n) { return piece(to, ct::DType::fp32, 1, n, n, 1); }
 bool Sink::collect() {
   bool intact = true;
   for (Piece& p : pieces_) {
     for (std::int64_t o = 0; o < p.out; ++o)
       for (std::int64_t i = 0; i < p.in; ++i) {
-        float& v = p.memory[static_cast<std::size_t>(1 + o * p.out_stride + i * p.in_stride)];
-        p.to->push_back(double{v} - double{start_}), v = gap;
+        std::int64_t const at = 1 + o * p.out_stride + i * p.in_stride;
+        p.to->push_back(p.at(at) - (overwrite ? 0 : start_)), p.put(at, gap);
       }
-    for (float v : p.memory) intact = intact && v == gap;
+    for (std::int64_t i = 0; i < p.size; ++i) intact = intact && p.at(i) == gap;
   }
   return intact;
 }
@@ -76,7 +76,7 @@ class Gradients {
     Bytes y, dx;
     try {
       s.pack(on, tensors);
-      run(s, k, on, tensors, feed, 0, 0xff, found, y, dx);
+      run(s, k, on, tensors, feed, {k.seed ^ 0xff, 0, 0}, 0xff, found, y, dx);
       others(s, k, tensors, feed, found, y, dx);
     } catch (ct::Error const& e) {
       return std::string("threw ") + e.what();
@@ -186,10 +186,9 @@ class Gradients {
   }
 
   // One forward and backward pass in memory of its own.
-  void run(Subject const& s, Case const& k, ct::Host const& on, Tensors const& tensors, Feed const& feed, float start, unsigned char poison, Found& found, Bytes& y, Bytes& dx) {
+  void run(Subject const& s, Case const& k, ct::Host const& on, Tensors const& tensors, Feed const& feed, Sink sink, unsigned char poison, Found& found, Bytes& y, Bytes& dx) {
     ct::DType const d = s.config.dtype;
     Guarded to_y{count(feed.tokens * feed.y_stride) * bytes_of(d), poison}, to_x{count(feed.tokens * feed.x_stride) * bytes_of(d), poison};
-    Sink sink{k.seed ^ poison, start};
     Lesson lesson{to_y.data(), dy_.data(), to_x.data(), dlogits_.empty() ? nullptr : dlogits_.data(), dlogits_stride_, poison == 0xff && k.seed % 2, poison, sink, found};
     learners().at(k.config)(on, tensors, feed, lesson);
     if (!lesson.intact || !to_y.intact() || !to_x.intact()) fail("a pass writes outside its memory, or between the rows of a gradient");
@@ -205,7 +204,8 @@ class Gradients {
         if (row[i] != std::byte{poison}) fail("a pass writes between the rows of y or dx");
     }
   }
-  // y is the layer's own; the same bits with other threads, other memory and the pre-activations made again; added to what is there.
+  // y is the layer's own; the same bits with other threads, other memory, the pre-activations made again and gradients written over NaN; added
+  // to what is there.
   void others(Subject const& s, Case const& k, Tensors const& tensors, Feed const& feed, Found const& found, Bytes const& y, Bytes const& dx) {
     Bytes layer, y_again, dx_again, y_added, dx_added;
     Guarded plain{count(feed.tokens * feed.y_stride) * bytes_of(s.config.dtype), 0xff};
@@ -215,17 +215,17 @@ class Gradients {
     rows(s.config, plain.span(), feed.tokens, feed.y_stride, 0xff, layer);
     if (y != layer) fail("y of the forward pass that keeps is not the layer's");
     Found again, added;
-    run(s, k, other, tensors, feed, 0, 0x7f, again, y_again, dx_again);
+    run(s, k, other, tensors, feed, {k.seed ^ 0x7f, std::nan(""), 1}, 0x7f, again, y_again, dx_again);
     if (y != y_again || dx != dx_again) fail("bits of y or dx depend on threads, memory or what is kept");
-    if (k.seed % 4 == 0) run(s, k, on, tensors, feed, 2, 0xff, added, y_added, dx_added);
+    if (k.seed % 4 == 0) run(s, k, on, tensors, feed, {k.seed ^ 0xff, 2, 0}, 0xff, added, y_added, dx_added);
     std::vector<Part> const first = parts(s.config, found), second = parts(s.config, again), third = k.seed % 4 == 0 ? parts(s.config, added) : first;
     for (std::size_t p = 0; p < first.size(); ++p) {
       for (double v : first[p].found) if (!std::isfinite(v)) fail("the gradient of " + first[p].name + " is " + std::to_string(v));
-      if (first[p].found != second[p].found) fail("bits of the gradient of " + first[p].name + " depend on threads, memory or what is kept");
-      double largest = 1;
+      if (first[p].found != second[p].found) fail("bits of the gradient of " + first[p].name + " depend on threads, memory, what is kept or what was there");
+      double largest = 1, near = std::fmax(1e-5, 4 * roundoff(s.config.dtype));      // matrices have dtype
       for (double v : first[p].found) largest = std::fmax(largest, std::fabs(v));
       for (std::size_t i = 0; i < first[p].found.size(); ++i)
-        if (!(std::fabs(first[p].found[i] - third[p].found[i]) <= 1e-5 * largest)) fail("the gradient of " + first[p].name + " is not added to what is there");
+        if (!(std::fabs(first[p].found[i] - third[p].found[i]) <= near * largest)) fail("the gradient of " + first[p].name + " is not added to what is there");
     }
   }
 

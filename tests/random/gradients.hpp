@@ -14,27 +14,33 @@ struct Found {
   ref::Numbers x, router_x, logits, given_weight;
 };
 
-// Where gradients are added: memory with gaps, in layouts of their own, which all hold `start` before; read back into Numbers.
+// Where gradients go: memory with gaps, in layouts of their own, which all hold `start` before; read back into Numbers.
 class Sink {
  public:
   struct Place {
-    float* data;
+    void* data;
     std::int64_t out_stride, in_stride;
   };
-  Sink(std::uint64_t seed, float start) : random_(seed), start_(start) {}
-  Place matrix(ref::Numbers& to, std::int64_t out, std::int64_t in);     // plain, transposed, or rows further apart
+  Sink(std::uint64_t seed, double start, int overwrite) : overwrite(overwrite), random_(seed), start_(start) {}
+  Place matrix(ref::Numbers& to, ct::DType type, std::int64_t out, std::int64_t in);               // plain, transposed, or rows further apart
   Place vector(ref::Numbers& to, std::int64_t n);
-  bool collect();                                // less `start`; false: something else was written to
+  bool collect();                                // less `start` where it was added to; false: something else was written to
+
+  int const overwrite;
 
  private:
   struct Piece {
-    std::vector<float> memory;
-    std::int64_t out, in, out_stride, in_stride;
+    ct::DType type;
+    Bytes memory;
+    std::int64_t size, out, in, out_stride, in_stride;
     ref::Numbers* to;
+    double at(std::int64_t i) const { return load(type, memory.data(), i); }
+    void put(std::int64_t i, double v) { save(type, memory.data(), i, v); }
   };
-  static constexpr float gap = 77;
+  static constexpr double gap = 77;
+  Place piece(ref::Numbers& to, ct::DType type, std::int64_t out, std::int64_t in, std::int64_t out_stride, std::int64_t in_stride);
   Random random_;
-  float start_;
+  double start_;
   std::deque<Piece> pieces_;
 };
 

@@ -15,15 +15,16 @@ template <ct::Config C, ct::DType S> void learn(ct::Host const& on, Tensors cons
   ct::Inputs<C> const in = Views::feed_view(feed);
   std::int64_t const n = feed.tokens;
 
-  auto const owner = std::make_unique<ct::Gradients<C>>();
-  ct::Gradients<C>& to = *owner;
+  auto const owner = std::make_unique<ct::Gradients<C, C.dtype>>();
+  ct::Gradients<C, C.dtype>& to = *owner;
   Sink& sink = lesson.sink;
+  to.overwrite = sink.overwrite;
   Found& found = lesson.found;
   auto const matrix = [&](auto& m, ref::Numbers& numbers) {
-    Sink::Place const p = sink.matrix(numbers, m.outputs, m.inputs);
-    m.data = p.data, m.out_stride = p.out_stride, m.in_stride = p.in_stride;
+    Sink::Place const p = sink.matrix(numbers, C.dtype, m.outputs, m.inputs);
+    m.data = static_cast<V*>(p.data), m.out_stride = p.out_stride, m.in_stride = p.in_stride;
   };
-  auto const vector = [&](float*& v, ref::Numbers& numbers, std::int64_t size) { v = sink.vector(numbers, size).data; };
+  auto const vector = [&](float*& v, ref::Numbers& numbers, std::int64_t size) { v = static_cast<float*>(sink.vector(numbers, size).data); };
   constexpr bool reads = C.router.input == ct::RouterInput::hidden || C.router.input == ct::RouterInput::separate, gated = ct::gated(C.expert.act);
   constexpr bool scales = C.router.input != ct::RouterInput::given && !ct::normalises_after_drop(C);
   ref::Numbers factor;

@@ -1,6 +1,6 @@
 // Gradients of whole layers against central differences of the reference, in double: every weight and input of configs that between them have
-// every part a gradient goes through; the forward pass is Layer's, bit for bit; caches and workspaces as large as they say; accumulation; the
-// same bits for any number of threads.
+// every part a gradient goes through; the forward pass is Layer's, bit for bit; caches and workspaces as large as they say; accumulation
+// and overwriting, in fp32, bf16 and fp16; the same bits for any number of threads.
 #include <coterie/reference.hpp>
 #include <coterie/training.hpp>
 #include <doctest/doctest.h>
@@ -76,11 +76,12 @@ template <Config C> struct Model {
   }
 };
 
-// Everything that has a gradient: its name, its numbers, and where the gradient was added.
+// Everything that has a gradient: its name, its numbers, and where the gradient went.
 struct Part {
   std::string name;
   Numbers* of;
   Floats got;
+  DType type = DType::fp32;
 };
 struct Gradient {
   std::deque<Part> parts;                        // x last
@@ -99,29 +100,38 @@ template <class A> std::vector<A> as(Numbers const& v) {
   return to;
 }
 
-template <Config C> Gradient run(Model<C>& m, Host const& on, float start = 0, TrainingOptions options = {}) {
+// start: what memory holds before. Matrices' gradients have type G.
+template <DType G = DType::fp32, Config C> Gradient run(Model<C>& m, Host const& on, float start = 0, TrainingOptions options = {}, int overwrite = 0) {
   using M = Model<C>;
+  using Wide = element_t<G>;
   using V = typename M::V;
   std::deque<std::vector<V>> matrices;
   std::deque<Floats> vectors;
   auto const matrix = [&](Numbers const& v) { return matrices.emplace_back(as<V>(v)).data(); };
   auto const vector = [&](Numbers const& v) { return vectors.emplace_back(as<float>(v)).data(); };
   auto raw = std::make_unique<Weights<C>>();
-  auto to = std::make_unique<Gradients<C>>();
+  auto to = std::make_unique<Gradients<C, G>>();
+  to->overwrite = overwrite;
   Gradient g;
+  g.router_scale = overwrite ? start : 0;
+  std::deque<std::pair<Part*, std::vector<Wide>>> wide;
   auto const part = [&](std::string name, Numbers& of) { return g.parts.emplace_back(Part{std::move(name), &of, Floats(of.size(), start)}).got.data(); };
+  auto const wide_part = [&](std::string name, Numbers& of) {
+    (void)part(std::move(name), of), g.parts.back().type = G;
+    return wide.emplace_back(&g.parts.back(), std::vector<Wide>(of.size(), from_float<Wide>(start))).second.data();
+  };
   raw->router.data = matrix(m.w.router), raw->noise.data = matrix(m.w.noise), raw->router_bias = vector(m.w.router_bias), raw->select_bias = vector(m.w.select_bias);
   raw->expert_scale = vector(m.w.expert_scale), raw->router_scale = static_cast<float>(m.w.router_scale);
   if constexpr (M::learned) to->router = part("router", m.w.router);
   if constexpr (C.router.noise == Noise::softplus) to->noise = part("noise", m.w.noise);
   if constexpr (C.router.bias) to->router_bias = part("router bias", m.w.router_bias);
   if constexpr (C.router.expert_scale) to->expert_scale = part("expert scale", m.w.expert_scale);
-  if constexpr (M::has_logits && C.capacity.normalise != When::after) to->router_scale = &g.router_scale;
+  to->router_scale = &g.router_scale;
   for (std::size_t e = 0; e < static_cast<std::size_t>(C.experts); ++e) {
     raw->gate[e].data = matrix(m.w.gate[e]), raw->up[e].data = matrix(m.w.up[e]), raw->down[e].data = matrix(m.w.down[e]);
     std::string const of = " of expert " + std::to_string(e);
-    if constexpr (gated(C.expert.act)) to->gate[e].data = part("gate" + of, m.w.gate[e]);
-    to->up[e].data = part("up" + of, m.w.up[e]), to->down[e].data = part("down" + of, m.w.down[e]);
+    if constexpr (gated(C.expert.act)) to->gate[e].data = wide_part("gate" + of, m.w.gate[e]);
+    to->up[e].data = wide_part("up" + of, m.w.up[e]), to->down[e].data = wide_part("down" + of, m.w.down[e]);
     if constexpr (C.expert.bias) {
       raw->gate_bias[e] = vector(m.w.gate_bias[e]), raw->up_bias[e] = vector(m.w.up_bias[e]), raw->down_bias[e] = vector(m.w.down_bias[e]);
       to->gate_bias[e] = part("gate bias" + of, m.w.gate_bias[e]), to->up_bias[e] = part("up bias" + of, m.w.up_bias[e]), to->down_bias[e] = part("down bias" + of, m.w.down_bias[e]);
@@ -129,8 +139,8 @@ template <Config C> Gradient run(Model<C>& m, Host const& on, float start = 0, T
   }
   if constexpr (C.shared.ffn > 0) {
     raw->shared.gate.data = matrix(m.w.shared_gate), raw->shared.up.data = matrix(m.w.shared_up), raw->shared.down.data = matrix(m.w.shared_down);
-    if constexpr (gated(C.expert.act)) to->shared.gate.data = part("shared gate", m.w.shared_gate);
-    to->shared.up.data = part("shared up", m.w.shared_up), to->shared.down.data = part("shared down", m.w.shared_down);
+    if constexpr (gated(C.expert.act)) to->shared.gate.data = wide_part("shared gate", m.w.shared_gate);
+    to->shared.up.data = wide_part("shared up", m.w.shared_up), to->shared.down.data = wide_part("shared down", m.w.shared_down);
     if constexpr (C.shared.mix == SharedMix::sigmoid_gate || C.shared.mix == SharedMix::coefficients) {
       raw->shared.mix.data = matrix(m.w.mix), raw->shared.mix_bias = vector(m.w.mix_bias);
       to->shared.mix = part("mix", m.w.mix), to->shared.mix_bias = part("mix bias", m.w.mix_bias);
@@ -138,7 +148,7 @@ template <Config C> Gradient run(Model<C>& m, Host const& on, float start = 0, T
   }
   if constexpr (C.expert.latent > 0) {
     raw->latent.down.data = matrix(m.w.latent_down), raw->latent.up.data = matrix(m.w.latent_up), raw->latent.norm = vector(m.w.latent_norm), raw->latent.norm_epsilon = static_cast<float>(m.w.latent_epsilon);
-    to->latent.down.data = part("latent down", m.w.latent_down), to->latent.up.data = part("latent up", m.w.latent_up);
+    to->latent.down.data = wide_part("latent down", m.w.latent_down), to->latent.up.data = wide_part("latent up", m.w.latent_up);
     if constexpr (C.expert.latent_norm == LatentNorm::rms) to->latent.norm = part("latent norm", m.w.latent_norm);
   }
   if constexpr (C.router.input == RouterInput::separate) to->router_x = part("router_x", m.in.router_x);
@@ -162,6 +172,8 @@ template <Config C> Gradient run(Model<C>& m, Host const& on, float start = 0, T
   Rows<float const, logit_columns(C)> upstream{};
   if constexpr (M::has_logits) upstream = {dlogits.data(), M::T};
   layer.backward(on, in, cache.span(), Rows<V const, C.hidden>{dy.data(), M::T}, Rows<V, C.hidden>{dx.data(), M::T}, *to, more.span(), upstream);
+  for (auto& [p, memory] : wide)
+    for (std::size_t j = 0; j < memory.size(); ++j) p->got[j] = to_float(memory[j]);
   CHECK(cache.intact());
   CHECK(workspace.intact());
   CHECK(more.intact());
@@ -169,6 +181,22 @@ template <Config C> Gradient run(Model<C>& m, Host const& on, float start = 0, T
   g.parts.back().got = Floats{};
   for (V v : dx) g.parts.back().got.push_back(to_float(v));
   return g;
+}
+
+// Gradients in a narrower type, written over NaN: fp32's rounded once; added to 4, the sum rounded once.
+template <DType G, Config C> void narrow(Model<C>& m, Host const& on, Gradient const& g) {
+  auto const once = [](Part const& p, float v) { return p.type == DType::fp32 ? v : rounded<element_t<G>>(v); };
+  Gradient const over = run<G>(m, on, NAN, {}, 1), more = run<G>(m, on, 4);
+  CHECK(over.router_scale == g.router_scale);
+  for (std::size_t i = 0; i < g.parts.size(); ++i) {
+    bool right = true;
+    for (std::size_t j = 0; j < g.parts[i].got.size(); ++j) {
+      right &= over.parts[i].got[j] == once(over.parts[i], g.parts[i].got[j]);
+      right &= more.parts[i].type == DType::fp32 || more.parts[i].got[j] == once(more.parts[i], 4 + g.parts[i].got[j]);
+    }
+    INFO(g.parts[i].name);
+    CHECK(right);
+  }
 }
 
 int differences = 0;
@@ -210,6 +238,10 @@ template <Config C> void check(char const* name) {
     Gradient const more = run(m, Host{.threads = 3, .isa = isa}, 4);
     for (std::size_t i = 0; i + 1 < g.parts.size(); ++i)
       for (std::size_t j = 0; j < g.parts[i].got.size(); ++j) CHECK(more.parts[i].got[j] == doctest::Approx(double{g.parts[i].got[j]} + 4).epsilon(1e-5));
+    Gradient const over = run(m, Host{.threads = 2, .isa = isa}, NAN, {}, 1);
+    CHECK(over.values() == g.values());
+    CHECK(over.router_scale == g.router_scale);
+    if constexpr (C.expert.bias || C.expert.latent > 0 || C.shared.mix == SharedMix::sigmoid_gate) narrow<DType::bf16>(m, Host{.threads = 2, .isa = isa}, g);
   }
 }
 // Against fp32's gradients of the same numbers, relative to the largest of each kind.
@@ -259,20 +291,78 @@ TEST_CASE("gradients of layers are central differences") {
   check<in(DType::fp32, choice)>("expert choice");
   std::printf("layer backward: %d central differences\n", differences);
 }
-TEST_CASE("experts without rows add nothing") {
+TEST_CASE("experts without rows add nothing, and are overwritten by zeros") {
   constexpr Config c = in(DType::fp32, coefficients);
   auto const owner = std::make_unique<Model<c>>(std::uint64_t{5});
   for (std::int32_t& e : owner->in.given.expert) e = e < 0 ? e : 1;
-  for (Isa isa : cases::paths()) {
-    bool moved = false;
-    for (Part const& p : run(*owner, Host{.threads = 2, .isa = isa}, 4).parts)
-      if (p.name.find("of expert") != std::string::npos)
-        for (float v : p.got) {
-          moved |= v != 4;
-          if (p.name.find("of expert 1") == std::string::npos) REQUIRE(v == 4);
-        }
-    CHECK(moved);
+  for (Isa isa : cases::paths())
+    for (int overwrite : {0, 1}) {
+      bool moved = false;
+      for (Part const& p : run(*owner, Host{.threads = 2, .isa = isa}, overwrite ? NAN : 4, {}, overwrite).parts)
+        if (p.name.find("of expert") != std::string::npos)
+          for (float v : p.got) {
+            moved |= v != 4;
+            if (p.name.find("of expert 1") == std::string::npos) REQUIRE(v == (overwrite ? 0 : 4));
+            REQUIRE(std::isfinite(v));
+          }
+      CHECK(moved);
+    }
+}
+TEST_CASE("what has no gradient is overwritten by zeros") {
+  constexpr Config noisy = in(DType::fp32, gated_null);                  // without a seed no noise
+  auto const owner = std::make_unique<Model<noisy>>(std::uint64_t{5});
+  owner->in.seed = 0;
+  Gradient const added = run(*owner, Host{.threads = 2}), over = run(*owner, Host{.threads = 2}, NAN, {}, 1);
+  CHECK(added.values() == over.values());
+
+  // Without tokens all of it, and what the config does not have: a gate, a router.
+  constexpr Config c{.experts = 2, .top_k = 1, .hidden = 40, .ffn = 20, .dtype = DType::fp32, .weights = DType::fp32,
+                     .router = {.input = RouterInput::given, .weights = DType::fp32}, .expert = {.act = Act::relu2, .bias = 1, .latent = 24}};
+  Host const on{.threads = 2};
+  std::vector<bf16> numbers(20 * 40), memory(40 * 40, bf16{0x7fc0}), other = memory, projection = memory;
+  Floats biases(8 * 40), router(40 * 40, NAN), bias(40, NAN);
+  auto raw = std::make_unique<Weights<c>>();
+  Floats const zeros(40 * 40);
+  raw->latent.down.data = raw->latent.up.data = zeros.data();
+  for (std::size_t e = 0; e < 2; ++e) raw->up[e].data = raw->down[e].data = zeros.data(), raw->up_bias[e] = raw->down_bias[e] = zeros.data();
+  auto const packed = pack(on, *raw);
+  Layer<c, Host> const layer{packed.view()};
+  auto const to = std::make_unique<Gradients<c, DType::bf16>>();
+  to->overwrite = 1, to->router = router.data(), to->down_bias[1] = bias.data(), to->gate[0].data = other.data(), to->latent.up.data = projection.data();
+  to->down[1] = {memory.data(), 1, 26};                                  // transposed, with two numbers between its columns
+  std::int32_t const none[2]{-1, -1};
+  Floats const x(2 * 40);
+  Floats y(2 * 40), weight(2, 1.f);
+  for (std::int64_t tokens : {0, 2}) {
+    Inputs<c> in{.x = {x.data(), tokens}};
+    std::vector<std::int32_t> expert(none, none + 2);
+    in.routing.expert = {expert.data(), tokens}, in.routing.weight = {weight.data(), tokens};
+    std::vector<std::byte> cache(layer.cache_bytes(on, tokens)), workspace(layer.training_workspace_bytes(on, tokens));
+    std::ranges::fill(memory, bf16{0x7fc0}), std::ranges::fill(other, bf16{0x7fc0}), std::ranges::fill(projection, bf16{0x7fc0});
+    std::ranges::fill(router, NAN), std::ranges::fill(bias, NAN);
+    layer.forward(on, in, Rows<float, 40>{y.data(), tokens}, cache, workspace);
+    layer.backward(on, in, cache, Rows<float const, 40>{x.data(), tokens}, Rows<float, 40>{y.data(), tokens}, *to, workspace);
+    std::size_t const sizes[]{20 * 24, 40 * 24};
+    for (std::size_t i = 0; i < memory.size(); ++i) {
+      CHECK(other[i].bits == (i < sizes[0] ? 0 : 0x7fc0));
+      CHECK(projection[i].bits == (i < sizes[1] ? 0 : 0x7fc0));
+      CHECK(memory[i].bits == (i < 20 * 26 - 2 && i % 26 < 24 ? 0 : 0x7fc0));
+    }
+    for (std::size_t i = 0; i < 40; ++i) CHECK((i < 24 ? bias[i] == 0 : is_nan(bias[i])));
+    CHECK((router[0] == 0 && router[79] == 0 && is_nan(router[80])));
   }
+}
+TEST_CASE("stages alone overwrite by zeros without tokens") {
+  constexpr Config c = in(DType::fp32, gated_null);
+  Host const on{.threads = 1};
+  Floats memory(20 * 24, NAN), router(8 * 24, NAN), shared(20 * 24, NAN);
+  auto const to = std::make_unique<Gradients<c>>();
+  to->overwrite = 1, to->down[3].data = memory.data(), to->noise = router.data(), to->shared.up.data = shared.data();
+  RouterBackward<c, Host>{}(on, {}, {}, {.logits = {router.data(), 0}}, {}, {}, nullptr, nullptr, *to, {});
+  ExpertsBackward<c, Host>{}(on, {}, {}, {}, nullptr, {}, {}, nullptr, *to, {});
+  SharedBackward<c, Host>{}(on, {}, {}, {}, nullptr, {}, nullptr, {}, nullptr, nullptr, *to, {});
+  for (Floats const* all : {&memory, &router, &shared})
+    for (std::size_t i = 0; i < all->size(); ++i) CHECK((*all)[i] == 0);
 }
 TEST_CASE("what a call must have") {
   constexpr Config c = in(DType::fp32, mixtral);
@@ -352,5 +442,9 @@ TEST_CASE("as docs/training.md writes it") {
   CHECK(dx_memory[0] > 0);
 }
 TEST_CASE("gradients in bf16 are near") { near<deepseek>("deepseek, bf16", 0.04); }
+TEST_CASE("gradients may be fp16") {
+  auto const owner = std::make_unique<Model<in(DType::fp32, mixtral)>>(std::uint64_t{21});
+  for (Isa isa : {Isa::portable, Isa::best}) narrow<DType::fp16>(*owner, Host{.threads = 2, .isa = isa}, run(*owner, Host{.threads = 2, .isa = isa}));
+}
 
 }

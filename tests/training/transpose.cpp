@@ -1,6 +1,6 @@
-// What the backward pass moves: transposes of panels and of rows, and sums added past the caches, on every path, element by element.
-#include <coterie/host/add_floats.hpp>
+// What the backward pass moves: transposes of panels and of rows, and sums to gradients through the caches and past them, on every path, element by element.
 #include <coterie/host/buffer.hpp>
+#include <coterie/host/store_sums.hpp>
 #include <coterie/host/transpose.hpp>
 #include <doctest/doctest.h>
 #include <vector>
@@ -54,22 +54,33 @@ TEST_CASE("transposes are what they say, on every path") {
   }
 }
 
-TEST_CASE("sums are added wherever they stand, through the caches and past them") {
+template <class T> void sums(Isa isa, host::GradientKind kind, bool streams) {
+  for (std::int64_t n : {0, 1, 16, 33, 64, 96})
+    for (std::int64_t offset : {0, 1, 8})
+      for (std::int64_t stride : {1, 3}) {
+        host::Buffer const memory{4096};
+        T* const to = reinterpret_cast<T*>(memory.data()) + offset;
+        std::vector<float> from(static_cast<std::size_t>(n) + 1);
+        auto const before = [](std::int64_t i) { return rounded<T>(static_cast<float>(i) + 0.0625f); };
+        for (std::int64_t i = 0; i < 300; ++i) to[i] = from_float<T>(before(i));
+        for (std::int64_t i = 0; i < n; ++i) from[static_cast<std::size_t>(i)] = i == 2 ? NAN : i == 3 ? -INFINITY : i == 4 ? -1e-42f : 0.3f * static_cast<float>(i * i);
+        host::SumStore const store{isa, kind, streams};
+        store(from.data(), n, {reinterpret_cast<std::byte*>(to), stride}, {reinterpret_cast<std::byte*>(to), stride});
+        host::after_streams();
+        bool right = true;
+        for (std::int64_t i = 0; i < 300; ++i) {
+          bool const summed = i % stride == 0 && i / stride < n;
+          float const old = kind.overwrite ? 0.f : before(i);
+          right &= same(to[i], from_float<T>(summed ? old + from[static_cast<std::size_t>(i / stride)] : before(i)));
+        }
+        CHECK(right);
+      }
+}
+TEST_CASE("sums are added or written wherever they stand, through the caches and past them") {
   for (Isa isa : cases::paths())
     for (bool streams : {false, true})
-      for (std::int64_t n : {0, 1, 16, 33, 64, 96})
-        for (std::int64_t offset : {0, 1, 8}) {
-          host::Buffer const memory{4096};
-          float* const to = reinterpret_cast<float*>(memory.data()) + offset;
-          std::vector<float> from(static_cast<std::size_t>(n) + 1);
-          for (std::int64_t i = 0; i < n + 2; ++i) to[i] = static_cast<float>(i);
-          for (std::int64_t i = 0; i < n; ++i) from[static_cast<std::size_t>(i)] = 0.5f;
-          host::add_for(isa, streams)(from.data(), n, to, streams ? to : nullptr);
-          host::after_streams();
-          bool right = true;
-          for (std::int64_t i = 0; i < n + 2; ++i) right &= to[i] == static_cast<float>(i) + (i < n ? 0.5f : 0.f);
-          CHECK(right);
-        }
+      for (int overwrite : {0, 1})
+        sums<float>(isa, {DType::fp32, overwrite}, streams), sums<bf16>(isa, {DType::bf16, overwrite}, streams), sums<fp16>(isa, {DType::fp16, overwrite}, streams);
 }
 
 }

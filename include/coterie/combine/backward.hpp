@@ -18,13 +18,18 @@ struct CombineBackward<C, Host> {
   static constexpr int H = C.hidden, S = slots(C), W = width(C), mixes = C.shared.ffn == 0 ? 0 : C.shared.mix == SharedMix::sigmoid_gate ? 1 : C.shared.mix == SharedMix::coefficients ? 2 : 0;
   static constexpr bool latent = C.expert.latent > 0, weigh_input = C.router.place == Place::input;
 
+  // Where gradients go; null: not wanted. Those of vectors are added to.
+  struct Places {
+    host::GradientMatrix latent_up{};            // [H,W]
+    float *latent_norm = nullptr, *mix = nullptr, *mix_bias = nullptr;   // [W], [mixes,H], [mixes]
+  };
   // A layer's call, and what enter() and leave() hand each other. routed, shared: weights of the two sums in y.
   struct Call {
     Inputs<config> const& in;
     PackedView<config, Host> packed;
     Routing<config> const& routing;
     Batch<config> const& batch;
-    Gradients<config> const& to;
+    Places to;
     float const* sums;                           // [T,W] latent sums as the forward pass kept them
     Rows<V, width(C)> dsum;                      // [T,W] gradient of the routed sum, without mix_routed unless there is a latent width
     float *mix_routed, *mix_shared, *dmix_routed, *dmix_shared;          // [T]
@@ -101,9 +106,9 @@ struct CombineBackward<C, Host> {
     if constexpr (mixes > 0)
       for (int m = 0; m < mixes; ++m) {
         float const* const d = m == 0 ? c.dmix_routed : c.dmix_shared;
-        if (float* const bias = c.to.shared.mix_bias)
+        if (float* const bias = c.to.mix_bias)
           for (std::int64_t t = 0; t < n; ++t) bias[m] += d[t];
-        if (float* const vector = c.to.shared.mix)
+        if (float* const vector = c.to.mix)
           by_column(on, H, [&](int h) {
             for (std::int64_t t = 0; t < n; ++t) vector[m * H + h] = math::fma(d[t], to_float(c.in.x[t][h]), vector[m * H + h]);
           });
@@ -170,8 +175,8 @@ struct CombineBackward<C, Host> {
         }
       }
     });
-    if (c.to.latent.up.data) Dense::run(*on.pool, engine, up, Layout::latent_up, p.dy, n, p.dense, host::gradient_of(c.to.latent.up), nullptr, false);
-    if (float* const to = c.to.latent.norm; rms && to)
+    if (c.to.latent_up.data) Dense::run(*on.pool, engine, up, Layout::latent_up, p.dy, n, p.dense, c.to.latent_up, nullptr, false);
+    if (float* const to = c.to.latent_norm; rms && to)
       by_column(on, W, [&](int j) {
         for (std::int64_t t = 0; t < n; ++t) to[j] += p.z[t * W + j];
       });

@@ -28,21 +28,42 @@ struct ExpertsBackward<C, Host> {
   }
 
   // x[T,W], pre[R,columns] as the forward pass kept it, dy[T,W] the gradient of the routed sum -> dx[R,W] of every routed row (the rows of a
-  // token are to be summed), dweight[R] of batch.weight; gradients of the experts' weights are added to `to`.
+  // token are to be summed), dweight[R] of batch.weight; gradients of the experts' weights go to `to`.
+  template <DType G = DType::fp32>
   void operator()(Host const& on, Rows<V const, width(C)> x, PackedView<config, Host> packed, Batch<config> const& batch, V const* pre, Rows<V const, width(C)> dy,
-                  Rows<V, width(C)> dx, float* dweight, Gradients<config> const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
-    run(on, x, packed, batch, pre, dy, nullptr, dx, dweight, nullptr, to, scratch, at);
+                  Rows<V, width(C)> dx, float* dweight, Gradients<config, G> const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
+    if constexpr (C.expert.bias)
+      for (std::size_t e = 0; to.overwrite && e < E; ++e) host::clear(to.gate_bias[e], C.ffn), host::clear(to.up_bias[e], C.ffn), host::clear(to.down_bias[e], W);
+    run(on, x, packed, batch, pre, dy, nullptr, dx, dweight, nullptr, places(to), scratch, at);
+  }
+  // Where the gradients of expert e go, whatever their type; biases are added to.
+  struct Places {
+    void const* all;
+    host::FfnGradient (*of)(void const* all, std::size_t e);
+    int overwrite;
+  };
+  template <DType G> static Places places(Gradients<config, G> const& to) {
+    return {.all = &to, .of = [](void const* all, std::size_t e) {
+              auto const& of = *static_cast<Gradients<config, G> const*>(all);
+              host::FfnGradient g{.gate = host::gradient_of(of.gate[e], of.overwrite), .up = host::gradient_of(of.up[e], of.overwrite), .down = host::gradient_of(of.down[e], of.overwrite)};
+              if constexpr (C.expert.bias) g.gate_bias = of.gate_bias[e], g.up_bias = of.up_bias[e], g.down_bias = of.down_bias[e];
+              return g;
+            }, .overwrite = to.overwrite};
   }
   // The same where a row's output is weighed by out_weight[R], whose gradient is dout[R]; batch.weight then only counts with Place::input.
   void run(Host const& on, Rows<V const, width(C)> x, PackedView<config, Host> packed, Batch<config> const& batch, V const* pre, Rows<V const, width(C)> dy, float const* out_weight,
-           Rows<V, width(C)> dx, float* dweight, float* dout, Gradients<config> const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
+           Rows<V, width(C)> dx, float* dweight, float* dout, Places const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
     Arguments arguments{"ExpertsBackward", at};
     arguments.tokens<config>(x.rows);
-    if (x.rows == 0) return;
+    if (x.rows == 0) {
+      if (to.overwrite) clear(on, to, nullptr, at);
+      return;
+    }
     experts_arguments<config>(arguments, x, packed, batch);
     arguments.require(packed.first_expert == 0 && packed.experts == E, "the whole layer's experts are needed", packed.experts, E);
     arguments.require(dy.rows == x.rows, "dy must have as many rows as x", dy.rows, x.rows);
     arguments.scratch("scratch", scratch, workspace_bytes(on, x.rows));
+    if (to.overwrite) clear(on, to, batch.begin, at);
     std::int64_t const routed = batch.begin[E];
     if (routed == 0) return;
     arguments.require(dx.rows >= routed, "dx must have a row for every routed row", dx.rows, routed);
@@ -56,12 +77,7 @@ struct ExpertsBackward<C, Host> {
                                         .out_weight = out_weight || weigh_input ? out_weight : batch.weight, .pre = pre, .dx = dx.data, .dx_stride = dx.stride,
                                         .din_weight = weigh_input ? dweight : nullptr, .dout_weight = out_weight || weigh_input ? dout : dweight};
     on_engine(on.path(at), [&](auto const& engine) {
-      Ffn::run(*on.pool, engine, shapes, groups, rows, p.ffn, [&](std::int64_t i) {
-        auto const e = static_cast<std::size_t>(p.hit[i]);
-        host::FfnGradient g{.gate = host::gradient_of(to.gate[e]), .up = host::gradient_of(to.up[e]), .down = host::gradient_of(to.down[e])};
-        if constexpr (C.expert.bias) g.gate_bias = to.gate_bias[e], g.up_bias = to.up_bias[e], g.down_bias = to.down_bias[e];
-        return g;
-      });
+      Ffn::run(*on.pool, engine, shapes, groups, rows, p.ffn, [&](std::int64_t i) { return to.of(to.all, static_cast<std::size_t>(p.hit[i])); });
     });
   }
   // pre[R,columns] of x[T,W], as the forward pass made them; scratch as above.
@@ -87,6 +103,16 @@ struct ExpertsBackward<C, Host> {
     p.ffn = Ffn::Pieces::carve(arena, *on.pool, shapes, rows_bound(C, tokens), E);
     p.hit = arena.take<std::int32_t>(E);
     return p;
+  }
+  // Zeros where an expert has no rows (begin null: none has), or no gate.
+  static void clear(Host const& on, Places const& to, std::int32_t const* begin, Where at) {
+    Isa const path = on.path(at);
+    for (int e = 0; e < E; ++e) {
+      bool const none = !begin || begin[e] == begin[e + 1];
+      host::FfnGradient const g = to.of(to.all, static_cast<std::size_t>(e));
+      if (none || !gated(C.expert.act)) host::clear_gradient(*on.pool, path, g.gate, C.ffn, W);
+      if (none) host::clear_gradient(*on.pool, path, g.up, C.ffn, W), host::clear_gradient(*on.pool, path, g.down, W, C.ffn);
+    }
   }
   // The experts that have rows.
   static Groups hit(PackedView<config, Host> packed, Batch<config> const& batch, Pieces const& p) {

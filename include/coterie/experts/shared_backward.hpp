@@ -26,14 +26,28 @@ struct SharedBackward<C, Host> {
   }
 
   // pre[T,columns] as the forward pass kept it, dy[T,H], mix[T] the weight of a token's shared experts in y -> dx[T,H]; dmix[T];
-  // drows[T,count] of Routing::shared (SharedMix::router_rows; else null). Gradients of the weights are added to `to`.
+  // drows[T,count] of Routing::shared (SharedMix::router_rows; else null). Gradients of the weights go to `to`.
+  template <DType G = DType::fp32>
   void operator()(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, V const* pre, Rows<V const, C.hidden> dy, float const* mix,
-                  Rows<V, C.hidden> dx, float* dmix, float* drows, typename Gradients<config>::Shared const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
+                  Rows<V, C.hidden> dx, float* dmix, float* drows, Gradients<config, G> const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
     static_assert(C.shared.ffn > 0, "coterie::SharedBackward: the config has no shared experts");
+    run(on, in, packed, routing, pre, dy, mix, dx, dmix, drows, places(to), scratch, at);
+  }
+  template <DType G> static host::FfnGradient places(Gradients<config, G> const& to) {
+    return {.gate = host::gradient_of(to.shared.gate, to.overwrite), .up = host::gradient_of(to.shared.up, to.overwrite), .down = host::gradient_of(to.shared.down, to.overwrite)};
+  }
+  // The same, whatever the gradients' type.
+  void run(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, V const* pre, Rows<V const, C.hidden> dy, float const* mix,
+           Rows<V, C.hidden> dx, float* dmix, float* drows, host::FfnGradient const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
     Arguments arguments{"SharedBackward", at};
     arguments.tokens<config>(n);
     arguments.require(dy.rows == n, "dy must have as many rows as x", dy.rows, n), arguments.require(dx.rows == n, "dx must have as many rows as x", dx.rows, n);
+    if (to.up.kind.overwrite) {
+      Isa const path = on.path(at);
+      if (n == 0 || !gated(C.expert.act)) host::clear_gradient(*on.pool, path, to.gate, C.shared.ffn, C.hidden);
+      if (n == 0) host::clear_gradient(*on.pool, path, to.up, C.shared.ffn, C.hidden), host::clear_gradient(*on.pool, path, to.down, C.hidden, C.shared.ffn);
+    }
     if (n == 0) return;
     arguments.packed(packed.data);
     arguments.reads("x", in.x, n), arguments.reads("dy", dy, n), arguments.reads("pre", pre, n * columns), arguments.writes("dx", dx, n);
@@ -44,10 +58,9 @@ struct SharedBackward<C, Host> {
                                   .pre = pre, .dx = dx.data, .dx_stride = dx.stride, .din_weight = nullptr, .dout_weight = dmix};
     if constexpr (shared_rows(C) > 0)
       rows.gamma = routing.shared.data, rows.gamma_stride = routing.shared.stride, rows.gamma_columns = C.shared.ffn / C.shared.count, rows.dgamma = drows;
-    host::FfnGradient const gradient{.gate = host::gradient_of(to.gate), .up = host::gradient_of(to.up), .down = host::gradient_of(to.down)};
     (void)routing, (void)drows;
     One const all{n};
-    on_engine(on.path(at), [&](auto const& engine) { Ffn::run(*on.pool, engine, shapes, all.groups(packed), rows, p, [&](std::int64_t) { return gradient; }); });
+    on_engine(on.path(at), [&](auto const& engine) { Ffn::run(*on.pool, engine, shapes, all.groups(packed), rows, p, [&](std::int64_t) { return to; }); });
   }
   // pre[T,columns] of in.x, as the forward pass made them; scratch as above.
   void recompute(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, V* pre, std::span<std::byte> scratch, Where at = Where::here()) const {

@@ -31,7 +31,7 @@ template <class T> struct DenseBackward {
           p.panel[i / wide * long_tokens * wide + panel_offset<float>(static_cast<int>(i % wide), t)] = t < n && i < shape.inputs ? value(t, i) : 0.f;
     });
   }
-  // dy[n,outputs] -> dx[n,inputs], overwritten or, `add`, added to; null: not wanted. dW is added to `to`.
+  // dy[n,outputs] -> dx[n,inputs], overwritten or, `add`, added to; null: not wanted. dW goes to `to`.
   static void run(Pool& pool, VectorEngine const& engine, T const* packed, PanelShape shape, float const* dy, std::int64_t n, Pieces const& p, GradientMatrix to, float* dx, bool add) {
     std::int64_t const long_tokens = round_up(n, tile_inputs), pitch = columns(shape);
     for_chunks(pool, n, token_chunk, [&](std::int64_t first, std::int64_t last) {
@@ -54,11 +54,11 @@ template <class T> struct DenseBackward {
                           }
                         });
       }
+      SumStore const store{engine.path, to.kind, false};
       if (to.data)
         engine.multiply(static_cast<float const*>(p.panel + b * long_tokens * wide), PanelShape{.outputs = wide, .inputs = long_tokens}, shape.outputs, 0, 1, [&](std::int64_t o) { return p.across + o * long_tokens; },
                         [&](std::int64_t o0, int height, std::int64_t, std::int64_t, float const* sums, std::int64_t stride) {
-                          for (int m = 0; m < height; ++m)
-                            for (std::int64_t j = 0; j < real; ++j) to.data[(o0 + m) * to.out_stride + (i0 + j) * to.in_stride] += sums[m * stride + j];
+                          for (int m = 0; m < height; ++m) store(sums + m * stride, real, row_of(to, o0 + m, i0));
                         });
     });
   }

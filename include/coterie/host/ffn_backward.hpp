@@ -3,7 +3,6 @@
 // summed over. Nothing of an expert's output is kept: d weight = <dy W_down, hidden>. Source of the order: SonicMoE (arXiv 2512.14080).
 #pragma once
 #include "../experts/activation_columns.hpp"
-#include "add_floats.hpp"
 #include "ffn_gradient.hpp"
 #include "rows.hpp"
 
@@ -27,7 +26,7 @@ template <class Kind> class FfnBackward {
       auto const g = groups[i];
       p.first[i] = padded, padded += round_up(g.end - g.begin, tile_inputs);
     }
-    bool const streams = groups.count * s.width() * s.ffn() * (has_gate ? 3 : 2) > streamed_floats;
+    bool const streams = groups.count * s.width() * s.ffn() * (has_gate ? 3 : 2) * (groups.count ? to(0).up.kind.bytes() : 0) > streamed_bytes;
     // Each task is a group and a few panels (sums do not depend on how many): phases that read what all tasks of the one before have written.
     auto const phase = [&](std::int64_t blocks, auto const& task) {
       std::int64_t panels = backward_panels;
@@ -96,7 +95,7 @@ template <class Kind> class FfnBackward {
     std::int64_t const inputs = shape.panels() * wide, depth = reads_whole_rows<Engine> ? inputs : turned_depth;
     T* const turned = a.p.turned + a.who * a.s.turned();
     float* const to = a.sums();
-    Add* const add = add_for(a.path, false);
+    StoreSums* const add = store_in<float>(a.path, false);
     for (std::int64_t q = 0, together = 0; q < a.blocks; q += together) {
       together = reads_whole_rows<Engine> ? 1 : a.blocks - q < turned_panels ? a.blocks - q : turned_panels;
       for (std::int64_t k = 0; k < inputs; k += depth) {
@@ -108,7 +107,7 @@ template <class Kind> class FfnBackward {
                           for (int m = 0; m < height; ++m) {
                             float* const at = to + (r + m) * pitch + (q + panel) * wide;
                             if (k == 0) std::memcpy(at, sums + m * stride, static_cast<std::size_t>(panels * wide) * sizeof(float));
-                            else add(sums + m * stride, panels * wide, at, nullptr);
+                            else add(sums + m * stride, panels * wide, reinterpret_cast<std::byte*>(at), nullptr, 0);
                           }
                         });
       }
@@ -142,9 +141,8 @@ template <class Kind> class FfnBackward {
       if (has_gate && a.to.gate_bias) a.to.gate_bias[a.column() + j] += gate_bias[j];
       if (a.to.up_bias) a.to.up_bias[a.column() + j] += up_bias[j];
     }
-    GradientMatrix const& to = a.to.down;
-    if (to.data)
-      add_product(engine, a, panels, a.template dy_columns<Operand>(), a.s.width(), real, [&](std::int64_t o) { return GradientRow{to.data + o * to.out_stride + a.column() * to.in_stride, to.in_stride}; });
+    if (a.to.down.data)
+      store_product(engine, a, panels, a.template dy_columns<Operand>(), a.s.width(), real, [&](std::int64_t o) { return row_of(a.to.down, o, a.column()); });
   }
 
   // dx = d pre W_up; then d W_up = d pre^T x.
@@ -179,10 +177,9 @@ template <class Kind> class FfnBackward {
       for (std::int64_t b = 0; b < a.blocks && (r % 2 || r + 1 == n); ++b) backward::panel_rows(x[0] + b * wide, x[1] + b * wide, panels + b * long_rows * wide, r / 2 * 2);
     }
     fill(panels, a.blocks, n, long_rows);
-    add_product(engine, a, panels, a.template d_pre_columns<Operand>(), columns, real, [&](std::int64_t c) {
-      GradientMatrix const& m = has_gate && c % wide < tile_outputs ? gate : up;
+    store_product(engine, a, panels, a.template d_pre_columns<Operand>(), columns, real, [&](std::int64_t c) {
       std::int64_t const f = has_gate ? c / wide * tile_outputs + c % tile_outputs : c;
-      return GradientRow{f < a.s.ffn() && m.data ? m.data + f * m.out_stride + c0 * m.in_stride : nullptr, m.in_stride};
+      return f < a.s.ffn() ? row_of(has_gate && c % wide < tile_outputs ? gate : up, f, c0) : GradientRow{};
     });
   }
 
@@ -193,30 +190,24 @@ template <class Kind> class FfnBackward {
       for (std::int64_t r = round_up(n, 2); r < long_rows; r += 2) backward::panel_rows(none, none, panels + b * long_rows * wide, r);
   }
 
-  // place(o)[column] += across[o][.] . panels[.][column] for o < outputs and the panels' first `real` columns. Places of the next block of rows
-  // are fetched beside the products of this one, panel by panel a share.
+  // across[o][.] . panels[.][column] for o < outputs and the panels' first `real` columns, to place(o): the group's whole sums. Places of the
+  // next block of rows are fetched beside the products of this one, panel by panel a share.
   template <class Engine, class At>
-  static void add_product(Engine const& engine, Pass const& a, V const* panels, typename Engine::Operand const* across, std::int64_t outputs, std::int64_t real, At const& place) {
+  static void store_product(Engine const& engine, Pass const& a, V const* panels, typename Engine::Operand const* across, std::int64_t outputs, std::int64_t real, At const& place) {
     std::int64_t const inputs = a.long_rows(), share = ceil_div(row_block, a.blocks);
     float* const block = a.sums();
-    Add* const add = add_for(a.path, a.streams);
+    SumStore const store{a.path, a.to.up.kind, a.streams};
     constexpr std::int64_t rows_ahead = 3;       // from the second cache to the first: 4 % of a Mixtral's backward pass
     for (std::int64_t o = 0; o < outputs; o += row_block) {
       std::int64_t const rows = outputs - o < row_block ? outputs - o : row_block;
       engine.multiply(panels, PanelShape{.outputs = a.blocks * wide, .inputs = inputs}, rows, 0, a.blocks, [&](std::int64_t r) { return across + (o + r) * inputs; },
                       [&](std::int64_t r, int height, std::int64_t panel, std::int64_t count, float const* sums, std::int64_t stride) {
                         for (int m = 0; m < height; ++m) std::memcpy(block + (r + m) * pitch + panel * wide, sums + m * stride, static_cast<std::size_t>(count * wide) * sizeof(float));
-                        for (std::int64_t next = panel * share; next < (panel + count) * share && next < row_block && o + row_block + next < outputs; ++next)
+                        for (std::int64_t next = panel * share; store.fetches() && next < (panel + count) * share && next < row_block && o + row_block + next < outputs; ++next)
                           if (GradientRow const to = place(o + row_block + next); to.data)
-                            for (std::int64_t j = 0; j < real; j += 16) fetch_later(to.data + j * to.stride, 0);
+                            for (std::int64_t j = 0; j < real; j += store.line()) fetch_later(to.data, j * to.stride * a.to.up.kind.bytes());
                       });
-      for (std::int64_t r = 0; r < rows; ++r) {
-        GradientRow const to = place(o + r), later = r + rows_ahead < rows ? place(o + r + rows_ahead) : GradientRow{nullptr, 1};
-        float const* const sums = block + r * pitch;
-        if (to.data && to.stride == 1) add(sums, real, to.data, later.stride == 1 ? later.data : nullptr);
-        else
-          for (std::int64_t j = 0; to.data && j < real; ++j) to.data[j * to.stride] += sums[j];
-      }
+      for (std::int64_t r = 0; r < rows; ++r) store(block + r * pitch, real, place(o + r), r + rows_ahead < rows ? place(o + r + rows_ahead) : GradientRow{});
     }
     if (a.streams) after_streams();
   }

@@ -3,6 +3,7 @@
 #include "../weights.hpp"
 #include "../workspace.hpp"
 #include "ffn.hpp"
+#include "store_sums.hpp"
 
 namespace coterie { inline namespace v0 { namespace host {
 
@@ -18,19 +19,7 @@ template <class V_, class T_, ExpertConfig X> struct FfnKind {
 // turned round by four panels of 1024 inputs, 256 KiB of bf16, which stay in the second cache beside as much of 128 rows. Sums are kept of 256 rows.
 inline constexpr std::int64_t backward_panels = 16, turned_panels = 4, turned_depth = 1024, backward_rows = 256;
 
-// Where the gradient of a matrix is added: element (o, i) at data[o * out_stride + i * in_stride]; null: not wanted.
-struct GradientMatrix {
-  float* data = nullptr;
-  std::int64_t out_stride = 0, in_stride = 1;
-};
-template <int Out, int In> GradientMatrix gradient_of(Matrix<DType::fp32, Out, In, true> const& m) { return {m.data, m.out_stride, m.in_stride}; }
-
-// Where one of its rows begins, and how far apart the columns are; null: not wanted.
-struct GradientRow {
-  float* data = nullptr;
-  std::int64_t stride = 1;
-};
-
+// Biases are added to.
 struct FfnGradient {
   GradientMatrix gate{}, up{}, down{};
   float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;

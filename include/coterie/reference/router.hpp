@@ -38,7 +38,7 @@ class Router : Logits {
     std::vector<int> chosen;
     List weight, s = r.input == RouterInput::token_ids ? List{} : scores(z);
     if (r.select == Select::sparse_mixer) {
-      sparse_mixer(z, chosen, weight, doubt);
+      sparse_mixer(t, z, chosen, weight, doubt);
     } else {
       if (r.select == Select::table) {
         for (int i = 0; i < k; ++i) chosen.push_back(in.given.expert.empty() ? w.table[at(std::int64_t{in.token_ids[at(t)]} * k + i)] : in.given.expert[at(t * k + i)]);
@@ -119,12 +119,13 @@ class Router : Logits {
     auto const nth = [&](std::size_t i) { return Real{mid[i], std::isfinite(mid[i]) ? std::fmax(high[i] - mid[i], mid[i] - low[i]) : 0}; };
     return r.group_score == GroupScore::max ? nth(0) : step(nth(0) + nth(1));
   }
-  // Phi-3.5-MoE at evaluation: each round weighs the maximum among the logits near it; both compare with all logits.
-  template <class Doubt> void sparse_mixer(List const& z, std::vector<int>& chosen, List& weight, Doubt const& doubt) const {
+  // Phi-3.5-MoE: each round weighs the maximum among the logits near it; both compare with all logits. In training (Noise::gumbel and a seed) one
+  // of those near is drawn by that weight, and one that is not the maximum counts a third, but for one time in four.
+  template <class Doubt> void sparse_mixer(std::int64_t t, List const& z, std::vector<int>& chosen, List& weight, Doubt const& doubt) const {
     Real const threshold = Real{2, 0} * fact(r.noise_size);
     for (int round = 0; round < 2; ++round) {
-      List near;
-      std::vector<int> left;
+      List near, drawn;
+      std::vector<int> left, who;
       List value;
       for (int e = 0; e < candidates(c); ++e) if (round == 0 || e != chosen[0]) left.push_back(e), value.push_back(z[at(e)]);
       auto const same = [&](int i, int j) { return value[at(i)].error == 0 && value[at(j)].error == 0; };
@@ -137,10 +138,20 @@ class Router : Logits {
         Real const distance = e == i ? Real{} : (m - a) / factor;
         if (e == i) own = near.size();
         if (e != i) doubt(e, i, sureness(distance, threshold));
-        if (!(distance.value > threshold.value)) near.push_back(a);
+        if (!(distance.value > threshold.value)) near.push_back(a), who.push_back(e);
       }
-      chosen.push_back(i);
-      weight.push_back(step(softmax(near)[own]));
+      std::size_t taken = own;
+      if (r.noise == Noise::gumbel && in.seed) {
+        auto const token = static_cast<std::uint64_t>(t);
+        for (std::size_t n = 0; n < near.size(); ++n) drawn.push_back(near[n] + fact(random::gumbel(in.seed, random::Stream::gumbel, token, small(round * candidates(c) + who[n]))));
+        taken = static_cast<std::size_t>(best(drawn, 1, false, [](int, int) { return false; }, doubt)[0]);
+        Real const whole = step(softmax(near)[taken]);
+        bool const third = taken != own && !(random::uniform(in.seed, random::Stream::gumbel, token, small(2 * candidates(c) + round)) > 0.75f);
+        weight.push_back(third ? step(whole * fact(1.f / 3)) : whole);
+      } else {
+        weight.push_back(step(softmax(near)[own]));
+      }
+      chosen.push_back(who[taken]);
     }
   }
   // Every expert takes the tokens of a group that score it highest.

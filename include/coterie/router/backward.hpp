@@ -50,6 +50,11 @@ template <Config C> struct RouterGradients {
   Rows<float const, logit_columns(C)> logits{};                        // [T,N] of the logits themselves, by auxiliary losses; optional
 };
 
+// Where gradients of a router's parameters go; null: not wanted.
+struct RouterPlaces {
+  float *router = nullptr, *router_bias = nullptr, *noise = nullptr, *expert_scale = nullptr, *router_scale = nullptr;
+};
+
 template <Config C>
 struct RouterBackward<C, Host> {
   static constexpr Config config = C;
@@ -68,11 +73,19 @@ struct RouterBackward<C, Host> {
     return arena.used();
   }
 
-  // routing as the forward pass left it, logits included (a router by token id has none, and gradients of its factors alone); slot[T,S] of the batch, where weights are normalised after dropping. Gradients of
-  // the parameters are added to `to`. dx[T,H], fp32: of what the router reads, overwritten; or of the caller's logits, [T,N]
-  // (RouterInput::logits): dlogits.
+  // routing as the forward pass left it, logits included (a router by token id has none, and gradients of its factors alone); slot[T,S] of the
+  // batch, where weights are normalised after dropping. Gradients of the parameters go to `to`. dx[T,H], fp32: of what the router reads,
+  // overwritten; or of the caller's logits, [T,N] (RouterInput::logits): dlogits.
+  template <DType G = DType::fp32>
   void operator()(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Rows<std::int32_t const, slots(C)> slot,
-                  RouterGradients<config> const& d, float* dx, float* dlogits, Gradients<config> const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
+                  RouterGradients<config> const& d, float* dx, float* dlogits, Gradients<config, G> const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
+    RouterPlaces const places{.router = to.router, .router_bias = to.router_bias, .noise = to.noise, .expert_scale = to.expert_scale, .router_scale = to.router_scale};
+    if (to.overwrite) host::clear(to.router, N * H), host::clear(to.router_bias, N), host::clear(to.noise, N * H), host::clear(to.expert_scale, E), host::clear(to.router_scale, 1);
+    run(on, in, packed, routing, slot, d, dx, dlogits, places, scratch, at);
+  }
+  // The same, added to `to`.
+  void run(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Rows<std::int32_t const, slots(C)> slot, RouterGradients<config> const& d,
+           float* dx, float* dlogits, RouterPlaces const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
     Arguments arguments{"RouterBackward", at};
     arguments.tokens<config>(n);
@@ -169,7 +182,7 @@ struct RouterBackward<C, Host> {
     Dense::set_inputs(*on.pool, Layout::router, n, p.dense, [&](std::int64_t t, std::int64_t h) { return p.x[t * padded + h]; });
   }
   // The learned factors and the bias, token after token.
-  static void factors(Routing<config> const& routing, Pieces const& p, std::int64_t n, Gradients<config> const& to) {
+  static void factors(Routing<config> const& routing, Pieces const& p, std::int64_t n, RouterPlaces const& to) {
     for (std::int64_t t = 0; t < n; ++t) {
       if constexpr (C.router.bias)
         if (to.router_bias)

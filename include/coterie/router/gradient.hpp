@@ -66,11 +66,12 @@ template <Config C> struct ProgramGradient {
     for (int i = 0; i < n; ++i) sum = math::fma(d[i], p[i], sum);
     for (int i = 0; i < n; ++i) d[i] = p[i] * (d[i] - sum);
   }
-  // The softmax around each round's choice: exponents of the candidates that have a part, and their sum. z: prepared.
+  // The softmax around each round's largest: exponents of the candidates that have a part, and their sum. z: prepared.
   [[gnu::always_inline]] COTERIE_HD static inline float mixed(float const* z, std::int32_t const* expert, int round, float* p) {
+    int const first = round ? expert[0] : -1, top = R.noise == Noise::gumbel ? P::largest(z, first) : expert[round];
     float sum = 0;
     for (int e = 0; e < E; ++e) {
-      p[e] = P::mixes(z, e, expert[round], round ? expert[0] : -1) ? math::exp(z[e] - z[expert[round]]) : 0.f;
+      p[e] = P::mixes(z, e, top, first) ? math::exp(z[e] - z[top]) : 0.f;
       sum += p[e];
     }
     return sum;
@@ -105,12 +106,17 @@ template <Config C> struct ProgramGradient {
   [[gnu::always_inline]] COTERIE_HD static inline float fixed_scale() { return R.scale_on == ScaleOn::weights ? R.scale : 1.f; }
   [[gnu::always_inline]] COTERIE_HD static inline float weight_scale(Token<C> const& t) { return P::deferred ? fixed_scale() : fixed_scale() * t.router_scale; }
 
+  // Of a weight w = p or p / 3, p the drawn expert's in its round's softmax, the gradient is p's: GRIN's estimator, and exact where nothing is drawn.
   [[gnu::always_inline]] COTERIE_HD static inline void mixer(float const* z, float* p, Token<C> const& t, std::int32_t const* expert, TokenGradient& g) {
     float w[2], d[2];
-    for (int round = 0; round < 2; ++round) w[round] = 1 / mixed(z, expert, round, p);                   // the choice itself is exp(0)
+    for (int round = 0; round < 2; ++round) {
+      float const sum = mixed(z, expert, round, p);
+      w[round] = p[expert[round]] / sum;
+      if (P::draws(t)) w[round] *= P::drawn_part(t, round, expert[round] == P::largest(z, round ? expert[0] : -1));
+    }
     through_scales(w, 1, t, expert, g, d);
     for (int round = 0; round < 2; ++round) {
-      float const sum = mixed(z, expert, round, p), own = d[round] / sum;
+      float const sum = mixed(z, expert, round, p), own = d[round] * p[expert[round]] / sum;
       for (int e = 0; e < E; ++e) g.logits[e] += own * ((e == expert[round] ? 1.f : 0.f) - p[e] / sum);
     }
   }

@@ -102,29 +102,48 @@ template <Config C> struct Program {
     float const a = math::absolute(z[e]), factor = a > z[i] ? a : z[i], far = factor == 0 ? 0 : (z[i] - z[e]) / factor;
     return e != first && (e == i || is_nan(far) || far <= 2 * R.noise_size);
   }
-  // Phi-3.5-MoE at evaluation: two rounds of argmax, each weighed by a softmax over the logits near the maximum.
-  [[gnu::always_inline]] COTERIE_HD static inline void sparse_mixer(float const* z, float* p, std::int32_t* expert, float* weight) {
+  // The largest candidate that is not `first`.
+  [[gnu::always_inline]] COTERIE_HD static inline int largest(float const* z, int first) {
+    std::uint64_t best = 0;
+    for (int e = 0; e < E; ++e)
+      if (e != first) {
+        std::uint64_t const key = order_key(z[e], e);
+        if (key > best) best = key;
+      }
+    return index_of(best);
+  }
+  // Whether the sparse mixer draws (training), and the part of a drawn expert's weight that is used: all of the largest's; of another's a
+  // third, and one time in four all of it.
+  [[gnu::always_inline]] COTERIE_HD static inline bool draws(Token<C> const& t) { return R.select == Select::sparse_mixer && R.noise == Noise::gumbel && t.seed != 0; }
+  [[gnu::always_inline]] COTERIE_HD static inline float drawn_part(Token<C> const& t, int round, bool is_largest) {
+    return is_largest || random::uniform(t.seed, random::Stream::gumbel, static_cast<std::uint64_t>(t.index), static_cast<std::uint32_t>(2 * E + round)) > 0.75f ? 1.f : 1.f / 3;
+  }
+  // Phi-3.5-MoE, GRIN (arXiv 2409.12136): two rounds, each takes the largest, weighed by a softmax over the logits near it. In training one of
+  // these is drawn by that softmax, Gumbel's way, and its weight is cut as Heun's method of third order has it; gradient: ProgramGradient::mixer.
+  [[gnu::always_inline]] COTERIE_HD static inline void sparse_mixer(float const* z, float* p, Token<C> const& t, std::int32_t* expert, float* weight) {
     int first = -1;
     for (int round = 0; round < 2; ++round) {
-      std::uint64_t best = 0;
-      for (int e = 0; e < E; ++e)
-        if (e != first) {
-          std::uint64_t const key = order_key(z[e], e);
-          if (key > best) best = key;
-        }
-      int const i = index_of(best);
-      int kept = 0, at = 0;
+      int const i = largest(z, first);
+      int kept = 0, at = 0, chosen = i;
+      [[maybe_unused]] std::uint64_t best = 0;
 #if defined(__CUDA_ARCH__)
 #pragma unroll 1                                 // unrolled, the divisions of `mixes` take more registers than there are
 #endif
       for (int e = 0; e < E; ++e) {
-        if (e == i) at = kept;
-        if (mixes(z, e, i, first)) p[kept++] = z[e];
+        if (e == i && !draws(t)) at = kept;
+        if (!mixes(z, e, i, first)) continue;
+        if constexpr (R.noise == Noise::gumbel)
+          if (t.seed) {
+            float const g = random::gumbel(t.seed, random::Stream::gumbel, static_cast<std::uint64_t>(t.index), static_cast<std::uint32_t>(round * E + e));
+            if (std::uint64_t const key = order_key(z[e] + g, e); key > best) best = key, at = kept, chosen = e;
+          }
+        p[kept++] = z[e];
       }
       softmax(p, kept);
-      expert[round] = i;
+      expert[round] = chosen;
       weight[round] = step(p[at]);
-      first = i;
+      if (draws(t)) weight[round] = step(weight[round] * drawn_part(t, round, chosen == i));
+      first = chosen;
     }
   }
   // Weights of the selected, in their order; shared[] follows them in a joint normalisation.
@@ -147,7 +166,7 @@ template <Config C> struct Program {
   [[gnu::always_inline]] COTERIE_HD static inline void choose(float* z, float* c, std::uint64_t* heap, Token<C> const& t, std::int32_t* expert,
                                                               float* weight, float* shared_weight) {
     if constexpr (R.select == Select::sparse_mixer) {
-      sparse_mixer(z, c, expert, weight);
+      sparse_mixer(z, c, t, expert, weight);
     } else {
       bool const perturbed = R.noise == Noise::gumbel && t.seed != 0;
       if (perturbed)

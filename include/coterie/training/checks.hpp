@@ -15,30 +15,16 @@ template <Config C> void check_inputs(Arguments& arguments, Inputs<C> const& in)
   router_reads<C>(arguments, in, {});
 }
 
-// Every gradient that is wanted must be aligned, its matrices' strides positive, and apart from what `arguments` holds: the call's own memory.
-// That gradients are apart from each other is the caller's business: the experts' are written at the same time.
-template <Config C> void check_gradients(Arguments const& arguments, Gradients<C> const& to, std::int64_t tokens) {
-  auto const vector = [&](char const* name, float* data, std::int64_t n) {
-    if (!data) return;
-    Arguments with = arguments;
-    with.writes(name, data, n);
-  };
-  auto const matrix = [&]<int Out, int In>(char const* name, Matrix<DType::fp32, Out, In, true> const& m) {
-    if (!m.data) return;
-    arguments.require(m.out_stride > 0 && m.in_stride > 0, "gradients: a matrix's strides must be positive", m.out_stride < m.in_stride ? m.out_stride : m.in_stride, 1);
-    vector(name, m.data, (Out - 1) * m.out_stride + (In - 1) * m.in_stride + 1);
-  };
-  constexpr std::int64_t N = logit_columns(C), H = C.hidden, F = C.ffn, W = width(C);
+// vector(name, data, n) and matrix(name, m) of every gradient there may be.
+template <Config C, DType D> void each_gradient(Gradients<C, D> const& to, std::int64_t tokens, auto const& vector, auto const& matrix) {
+  constexpr std::int64_t N = logit_columns(C), H = C.hidden, F = C.ffn, W = width(C), mixes = C.shared.mix == SharedMix::coefficients ? 2 : 1;
   vector("Gradients::router", to.router, N * H), vector("Gradients::router_bias", to.router_bias, N), vector("Gradients::noise", to.noise, N * H);
   vector("Gradients::expert_scale", to.expert_scale, C.experts), vector("Gradients::router_scale", to.router_scale, 1);
   for (std::size_t e = 0; e < static_cast<std::size_t>(C.experts); ++e) {
     matrix("Gradients::gate", to.gate[e]), matrix("Gradients::up", to.up[e]), matrix("Gradients::down", to.down[e]);
-    if constexpr (C.expert.bias) {
-      vector("Gradients::gate_bias", to.gate_bias[e], F), vector("Gradients::up_bias", to.up_bias[e], F), vector("Gradients::down_bias", to.down_bias[e], W);
-    }
+    if constexpr (C.expert.bias) vector("Gradients::gate_bias", to.gate_bias[e], F), vector("Gradients::up_bias", to.up_bias[e], F), vector("Gradients::down_bias", to.down_bias[e], W);
   }
   if constexpr (C.shared.ffn > 0) {
-    constexpr std::int64_t mixes = C.shared.mix == SharedMix::coefficients ? 2 : 1;
     matrix("Gradients::shared.gate", to.shared.gate), matrix("Gradients::shared.up", to.shared.up), matrix("Gradients::shared.down", to.shared.down);
     vector("Gradients::shared.mix", to.shared.mix, mixes * H), vector("Gradients::shared.mix_bias", to.shared.mix_bias, mixes);
   }
@@ -46,6 +32,20 @@ template <Config C> void check_gradients(Arguments const& arguments, Gradients<C
     matrix("Gradients::latent.down", to.latent.down), matrix("Gradients::latent.up", to.latent.up), vector("Gradients::latent.norm", to.latent.norm, W);
   }
   vector("Gradients::router_x", to.router_x, tokens * H), vector("Gradients::logits", to.logits, tokens * N), vector("Gradients::routing_weight", to.routing_weight, tokens * slots(C));
+}
+// Every gradient that is wanted must be aligned, its matrices' strides positive, and apart from what `arguments` holds: the call's own memory.
+// That gradients are apart from each other is the caller's business: the experts' are written at the same time.
+template <Config C, DType D> void check_gradients(Arguments const& arguments, Gradients<C, D> const& to, std::int64_t tokens) {
+  auto const vector = [&](char const* name, auto* data, std::int64_t n) {
+    if (!data) return;
+    Arguments with = arguments;
+    with.writes(name, data, n);
+  };
+  each_gradient(to, tokens, vector, [&](char const* name, auto const& m) {
+    if (!m.data) return;
+    arguments.require(m.out_stride > 0 && m.in_stride > 0, "gradients: a matrix's strides must be positive", m.out_stride < m.in_stride ? m.out_stride : m.in_stride, 1);
+    vector(name, m.data, (m.outputs - 1) * m.out_stride + (m.inputs - 1) * m.in_stride + 1);
+  });
 }
 
 }}}
