@@ -1,7 +1,7 @@
 // The backward pass stage by stage beside the forward pass: the two take turns, so that whatever else the machine does meets both.
 // GFLOP/s are of the backward pass, `forward_GFLOP/s` beside it; `of_forward_%` is their ratio, `_by_cpu` over CPU time. Products count
 // twice backwards (gradients of inputs and of weights); combine's sums as often as forwards. Gradients of every weight are computed: added to
-// fp32; `_over`: written over fp32; `_bf16`: written over bf16.
+// fp32; `_over`: written over fp32; `_bf16`: written over bf16. `pack_in_place`: what a step pays to pack its new weights.
 #include <coterie/training.hpp>
 #include <utility>
 #include "suite.hpp"
@@ -131,6 +131,37 @@ template <Config C> void both(benchmark::State& state, Case const& c, Stage<C> c
   state.counters["of_forward_%"] = 100 * stage.factor * forth.quantile(0.5) / back.quantile(0.5);
   state.counters["of_forward_%_by_cpu"] = 100 * stage.factor * f.cpu / b.cpu;
 }
+// New weights, in checkpoint layout, into the memory of the packed ones, beside a step's forward and backward pass.
+template <Config C> void pack_in_place(benchmark::State& state, Case const& c) {
+  constexpr std::int64_t H = C.hidden, E = C.experts, each = std::int64_t{C.ffn} * H;
+  auto* const load = workload<C>(true);
+  std::size_t const bytes = Packer<C, Host>::bytes();
+  if (!load || static_cast<double>(GradientMemory<C>::bytes() + bytes) * 1.1 + 5e8 > available_bytes()) return state.SkipWithError("not enough memory");
+  Step<C> step{*load, c};
+  host::Buffer packed{bytes};
+  std::memset(packed.data(), 0, bytes);
+  auto const raw = std::make_unique<Weights<C>>();                       // their values do not matter: the gradients' memory
+  raw->router.data = reinterpret_cast<element_t<C.router.weights> const*>(step.gradients.memory.data());
+  auto const* at = reinterpret_cast<element_t<C.weights> const*>(step.gradients.memory.data() + static_cast<std::size_t>(C.experts * H) * sizeof(float));
+  for (std::size_t e = 0; e < static_cast<std::size_t>(E); ++e, at += 3 * each) raw->gate[e].data = at, raw->up[e].data = at + each, raw->down[e].data = at + 2 * each;
+  Samples both{c.threads, roof(c.threads, C.weights)}, pack{c.threads, roof(c.threads, C.weights)};
+  for (auto _ : state) {
+    step.prepare();
+    Sample whole = timed([&] { step.whole(), step.whole_over(); });
+    Sample one = timed([&] {
+      Packer<C, Host> packer{step.on, packed.span()};
+      packer.router(*raw);
+      for (std::size_t e = 0; e < static_cast<std::size_t>(E); ++e) packer.expert(static_cast<int>(e), raw->gate[e], raw->up[e], raw->down[e]);
+      (void)packer.finish();
+    });
+    whole.work = {.flops = 3 * step.whole_flops()}, one.work = {.bytes = 2 * static_cast<double>(bytes)};
+    both.add(whole), pack.add(one);
+    state.SetIterationTime(one.wall);
+  }
+  pack.report(state, c.tokens);
+  state.counters["step_ms"] = 1e3 * both.quantile(0.5);
+  state.counters["of_step_%"] = 100 * pack.quantile(0.5) / both.quantile(0.5);
+}
 template <Config C> void add_backward(char const* preset) {
   using S = Step<C>;
   static constexpr Stage<C> stages[]{{"backward_router", &S::router, &S::router_back, &S::router_flops, 2, 0},
@@ -142,6 +173,7 @@ template <Config C> void add_backward(char const* preset) {
                                      {"backward_layer_over", &S::whole, &S::whole_over, &S::whole_flops, 2, 32},
                                      {"backward_layer_bf16", &S::whole, &S::whole_bf16, &S::whole_flops, 2, 16}};
   for (auto const& stage : stages) add(stage.name, preset, C.weights, [&stage](benchmark::State& state, Case const& c) { both<C>(state, c, stage); });
+  add("pack_in_place", preset, C.weights, [](benchmark::State& state, Case const& c) { pack_in_place<C>(state, c); });
 }
 
 }

@@ -1,7 +1,9 @@
 // Packing and its inverse: every element comes back bit for bit, from any strides, whatever the sizes.
 #include <coterie/coterie.hpp>
 #include <doctest/doctest.h>
+#include <cstring>
 #include <vector>
+#include "cases.hpp"
 
 namespace {
 using namespace coterie;
@@ -51,9 +53,34 @@ template <Config C> void round_trip(bool transposed) {
   for (std::size_t j = 0; j < r; ++j) different += bits_of(back[j]) != bits_of(router[j]);
   CHECK(different == 0);
 }
+
+// Matrices of any bits, pitch apart, by every path, through the caches and past them, against one tile after another.
+template <class T, class Value> void same_bits(int outputs, int inputs, int pitch, bool paired) {
+  host::PanelShape const shape{.outputs = outputs, .inputs = inputs, .paired = paired};
+  std::vector<Value> raw(2 * static_cast<std::size_t>(outputs * pitch));
+  std::uint32_t state = 5;
+  for (Value& v : raw) v = bit_cast<Value>(static_cast<decltype(bits_of(Value{}))>((state = state * 1664525u + 1013904223u) >> (sizeof(Value) == 2 ? 16 : 0)));
+  host::Strided<Value const> const first{raw.data(), pitch, 1, outputs, inputs}, second{raw.data() + outputs * pitch, pitch, 1, outputs, inputs};
+  std::size_t const bytes = host::PanelShape::bytes<T>(shape);
+  host::Buffer want{bytes}, got{bytes};
+  for (std::int64_t p = 0; p < shape.panels(); ++p)
+    host::for_tiles(reinterpret_cast<T*>(want.data()), shape, p, [&](T* tile, int which, std::int64_t o, std::int64_t i) { host::pack_tile(tile, which ? second : first, o, i); });
+  for (Isa isa : cases::paths())
+    for (int streams : {0, 1}) {
+      std::memset(got.data(), 0xa5, bytes);
+      host::pack_panels(*Host{.threads = 2}.pool, isa, streams, reinterpret_cast<T*>(got.data()), shape, first, second);
+      CHECK(std::memcmp(got.data(), want.data(), bytes) == 0);
+    }
+}
 }
 
 TEST_SUITE("host") {
+  TEST_CASE("every path packs the same bits, from numbers of any type") {
+    auto const all = []<class T>(T) {
+      for (int pitch : {96, 97, 130}) same_bits<T, T>(80, 96, pitch, false), same_bits<T, float>(33, 70, pitch, true), same_bits<T, bf16>(48, 96, pitch, true), same_bits<T, fp16>(31, 64, pitch, false);
+    };
+    all(float{}), all(bf16{}), all(fp16{});
+  }
   TEST_CASE("unpacking inverts packing, bit for bit") {
     for (bool transposed : {false, true}) {
       round_trip<Config{.experts = 3, .top_k = 1, .hidden = 1, .ffn = 1}>(transposed);

@@ -2,6 +2,7 @@
 #pragma once
 #include "../packer.hpp"
 #include "buffer.hpp"
+#include "pack_panels.hpp"
 #include "packed.hpp"
 
 namespace coterie { inline namespace v0 {
@@ -15,7 +16,7 @@ class PackSink {
   using Shape = PanelShape;
   static constexpr char const* backend = "host";
 
-  PackSink(Host const& on, std::span<std::byte> memory, std::size_t bytes, Where at) : on_(on) {
+  PackSink(Host const& on, std::span<std::byte> memory, std::size_t bytes, Where at) : on_(on), path_(on.path(at)), streams_(static_cast<std::int64_t>(bytes) > streamed_bytes) {
     if (memory.data()) {
       require(memory.size() >= bytes, "Packer: memory is too small", static_cast<std::int64_t>(memory.size()), static_cast<std::int64_t>(bytes), at);
       auto const misaligned = reinterpret_cast<std::uintptr_t>(memory.data()) % Shape::alignment;
@@ -33,7 +34,7 @@ class PackSink {
   template <Config C> static std::string refusal() { return host::refusal<C>(); }
   template <DType From, DType To> static constexpr bool packs = is_float(From) || From == To;
   template <class T, class M> void matrices(std::size_t offset, PanelShape shape, M const& first, M const& second, Where) {
-    pack_panels(*on_.pool, at<T>(offset), shape, strided(first), strided(second));
+    pack_panels(*on_.pool, path_, streams_, at<T>(offset), shape, strided(first), strided(second));
   }
   // An expert's matrices, from numbers or from codes.
   template <Config C, class M> void experts(std::size_t offset, PanelShape shape, M const& first, M const& second, Where at) {
@@ -61,6 +62,8 @@ class PackSink {
  private:
   template <class T> T* at(std::size_t offset) const { return reinterpret_cast<T*>(data_ + offset); }
   Host on_;
+  Isa path_;
+  int streams_;
   Buffer own_;
   std::byte* data_ = nullptr;
 };

@@ -78,13 +78,7 @@ template <class T, class Each> void for_tiles(T* packed, PanelShape shape, std::
       each(tile, shape.paired ? half : 0, shape.paired ? p * tile_outputs : p * panel_outputs + half * tile_outputs, i);
 }
 
-// A whole matrix; first is the gate of a pair, or the only matrix, second the up of a pair.
-template <class T, class Value>
-void pack_panels(Pool& pool, T* to, PanelShape shape, Strided<Value const> const& first, Strided<Value const> const& second) {
-  pool.run(shape.panels(), [&](std::int64_t p) {
-    for_tiles(to, shape, p, [&](T* tile, int which, std::int64_t o, std::int64_t i) { pack_tile(tile, which ? second : first, o, i); });
-  });
-}
+// A whole matrix back; first is the gate of a pair, or the only matrix, second the up of a pair.
 template <class T> void unpack_panels(Pool& pool, T const* from, PanelShape shape, Strided<T> const& first, Strided<T> const& second) {
   pool.run(shape.panels(), [&](std::int64_t p) {
     for_tiles(from, shape, p, [&](T const* tile, int which, std::int64_t o, std::int64_t i) { unpack_tile(tile, which ? second : first, o, i); });
