@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds and runs the main example, a layer of your own model, or the cost calculator.
+# Builds and runs the main example, a layer of your own model, the cost calculator, or a model that learns.
 #   examples/run.sh [--quick] [--pictures DIR]                       Mixtral against transformers and the roofline
 #   examples/run.sh --checkpoint DIR [--layer N] [--x FILE TENSOR]   a layer of a Hugging Face folder, of any family in docs/checkpoints.md
 #   examples/run.sh --footprint [ARGUMENTS]                          what a model costs (--list: all of them)
+#   examples/run.sh --train [--quick] [--steps N] [--out DIR] [--text FILE...]   trains language models of Coterie layers; writes a report
 #   --no-install   do not install what is missing; name it and run what can run
 # Installs through apt where that works (root or sudo). Build tree: build/examples.
 set -euo pipefail
@@ -10,7 +11,7 @@ called_from=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 from_caller() { if [[ $1 == /* ]]; then echo "$1"; else echo "$called_from/$1"; fi; }
-usage() { sed -n '3,6s/^# \{0,1\}//p' examples/run.sh >&2; exit 2; }
+usage() { sed -n '3,7s/^# \{0,1\}//p' examples/run.sh >&2; exit 2; }
 job=mixtral install=1 directory='' layer=() arguments=()
 while (($#)); do
   case $1 in
@@ -18,7 +19,11 @@ while (($#)); do
     --checkpoint) (($# > 1)) || usage; job=checkpoint directory=$2; shift ;;
     --layer) (($# > 1)) || usage; layer=("$2"); shift ;;
     --footprint) job=footprint; shift; for argument in "$@"; do if [[ $argument == --no-install ]]; then install=0; else arguments+=("$argument"); fi; done; break ;;
+    --train) job=train ;;
     --quick) arguments+=("$1") ;;
+    --steps) (($# > 1)) || usage; arguments+=("$1" "$2"); shift ;;
+    --out) (($# > 1)) || usage; arguments+=("$1" "$(from_caller "$2")"); shift ;;
+    --text) arguments+=("$1"); while (($# > 1)) && [[ $2 != -* ]]; do arguments+=("$(from_caller "$2")"); shift; done ;;
     --pictures) (($# > 1)) || usage; arguments+=("$1" "$(from_caller "$2")"); shift ;;
     --x) (($# > 2)) || usage; arguments+=("$1" "$(from_caller "$2")" "$3"); shift 2 ;;
     *) usage ;;
@@ -27,6 +32,8 @@ while (($#)); do
 done
 [[ $job == checkpoint || ${#layer[@]} -eq 0 ]] || usage
 [[ $job != checkpoint || " ${arguments[*]} " != *" --quick "* ]] || usage
+[[ $job == train || ! " ${arguments[*]} " =~ \ --(steps|out|text)\  ]] || usage
+[[ $job != train || ! " ${arguments[*]} " =~ \ --(pictures|x)\  ]] || usage
 mkdir -p build/examples
 exec </dev/null
 
@@ -69,11 +76,11 @@ compile() {
   echo "compiling $source"
   quietly "$cxx" -std=c++20 -O2 -pthread -Iinclude "$@" "$source" -o "$program"
 }
-# build NAME: sets `program`.
+# build NAME [SOURCE]: sets `program`.
 build() {
   if ! command -v cmake >/dev/null; then
     program=build/examples/$1
-    compile "examples/$1.cpp" "$program"
+    compile "${2:-examples/$1.cpp}" "$program"
     return
   fi
   local generator=()
@@ -111,6 +118,17 @@ case $job in
     cmp -s "$made" "$folder/checkpoint_config.hpp" || cp "$made" "$folder/checkpoint_config.hpp"
     compile examples/03_checkpoint.cpp "$folder/run" "-I$folder"
     "$folder/run" "$directory" "${arguments[@]}"
+    ;;
+  train)
+    ((json)) || { echo "examples/run.sh: the trained checkpoint is read back, which needs nlohmann-json3-dev" >&2; exit 1; }
+    out=build/train_lm
+    for ((i = 0; i + 1 < ${#arguments[@]}; ++i)); do [[ ${arguments[i]} != --out ]] || out=${arguments[i + 1]}; done
+    build train_lm examples/train_lm/main.cpp
+    "$program" "${arguments[@]}"
+    build train_lm_routes examples/train_lm/routes.cpp
+    steps=400
+    [[ " ${arguments[*]} " != *" --quick "* ]] || steps=150
+    "$program" "$out/checkpoint" "$steps"
     ;;
   mixtral)
     if ((json)); then
