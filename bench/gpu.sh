@@ -7,14 +7,16 @@
 #   test      tests/cuda and the instructions by nvcc, on the device; what the instructions gave -> fragments.tar.gz (see
 #             tests/simt/tests/fragments.hpp); logs of this and the next phase -> logs.tar.gz
 #   sanitize  compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over the same programs
-#   bench     layers of published models: device time, host time, percent of the limits measured in the same run -> bench.txt, bench.jsonl
-#   peers     the same shapes, routers and tokens through torch, transformers and Triton, where python3 has them -> peers.txt, peers.jsonl
+#   bench     layers of published models: device time, host time, percent of the limits measured in the same run; training steps of two of
+#             them -> bench.txt, bench.jsonl
+#   peers     the same shapes, routers and tokens through torch, transformers and Triton, where python3 has them -> peers.txt, peers.jsonl;
+#             training steps -> peers-training.txt, peers-training.jsonl
 # ARCH, NVCC, COTERIE_DOCTEST (folder with doctest/doctest.h), JOBS, TESTS (names, in order; else all), PHASE_SECONDS (480)
 # Exit code 1: something failed; 3: nothing failed, but the time did not allow everything
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-usage() { sed -n '2,14s/^# \{0,1\}//p' bench/gpu.sh >&2; exit 2; }
+usage() { sed -n '2,16s/^# \{0,1\}//p' bench/gpu.sh >&2; exit 2; }
 phases=()
 while (($#)); do
   case $1 in
@@ -120,7 +122,7 @@ ordered_tests() {
 }
 build_tests() {
   [[ -n ${tests[*]:-} ]] || ordered_tests
-  local shared=(tests/simt/main.cpp tests/random/numbers.cpp tests/cuda/layer/host.cpp tests/cuda/random/check.cpp)
+  local shared=(tests/simt/main.cpp tests/random/numbers.cpp tests/cuda/layer/host.cpp tests/cuda/random/check.cpp tests/cuda/training/host.cpp tests/cuda/training/host_configs.cpp)
   local options=(-x cu -O1 '-DCOTERIE_TESTS_DIR="tests"') old=() source name
   for source in "${tests[@]}"; do
     name=$(basename "$source" .cpp)
@@ -180,8 +182,8 @@ phase_sanitize() {
   [[ -n $sanitizer ]] || { echo "sanitize: skipped, compute-sanitizer is missing"; return 0; }
   build_tests
   for tool in memcheck racecheck synccheck initcheck; do
-    for name in dispatch router product combine experts pack graph layer; do
-      [[ -x $programs/$name && ( $tool == memcheck || ! $name =~ ^(experts|pack|graph|layer)$ ) ]] || continue
+    for name in dispatch router product combine experts pack graph layer backward training; do
+      [[ -x $programs/$name && ( $tool == memcheck || ! $name =~ ^(experts|pack|graph|layer|backward|training)$ ) ]] || continue
       log=$logs/sanitize-$tool-$name.txt code=0 seconds=$(at_most 20)
       ((seconds >= 5)) || { cut+=("$tool $name"); continue; }
       bounded "$seconds" "$sanitizer" --tool "$tool" --error-exitcode 9 "$programs/$name" >"$log" 2>&1 || code=$?
@@ -197,21 +199,22 @@ phase_sanitize() {
   tar -C build/gpu -czf "$out/logs.tar.gz" logs
 }
 # A program that prints as it goes: the end of its time is no failure.
-until_cut() {                                    # NAME COMMAND...
+until_cut() {                                    # NAME SECONDS COMMAND...
   local name=$1 code=0 seconds
-  seconds=$(left)
-  shift
+  seconds=$(at_most "$2")
+  shift 2
   ((seconds >= 5)) || { cut+=("$name"); return 0; }
   bounded "$seconds" "$@" 2>&1 | tee "$out/$name.txt" || code=$?
   if ((code == 124 || code == 137)); then cut+=("$name after $seconds s"); elif ((code)); then failed+=("$name"); fi
 }
 phase_bench() {
   build_bench
-  [[ ! -x $programs/bench_cuda ]] || until_cut bench "$programs/bench_cuda" --json "$out/bench.jsonl"
+  [[ ! -x $programs/bench_cuda ]] || until_cut bench "$phase_seconds" "$programs/bench_cuda" --json "$out/bench.jsonl"
 }
 phase_peers() {
   bounded "$(at_most 60)" python3 -c 'import torch; torch.cuda.init()' 2>/dev/null || { echo "peers: skipped, python3 has no torch with CUDA"; return 0; }
-  until_cut peers env PYTHONDONTWRITEBYTECODE=1 python3 bench/cuda/peers.py --json "$out/peers.jsonl"
+  until_cut peers $((phase_seconds * 2 / 3)) env PYTHONDONTWRITEBYTECODE=1 python3 bench/cuda/peers.py --json "$out/peers.jsonl"
+  until_cut peers-training "$phase_seconds" env PYTHONDONTWRITEBYTECODE=1 python3 bench/cuda/peers.py --training --preset qwen3 --preset mixtral --json "$out/peers-training.jsonl"
 }
 
 for phase in "${phases[@]}"; do

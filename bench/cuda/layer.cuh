@@ -2,8 +2,8 @@
 #pragma once
 #include <coterie/library.cuh>
 #include <utility>
-#include "dense.cuh"
-#include "rows.hpp"
+#include "benchmark.cuh"
+#include "weights.cuh"
 
 namespace bench {
 
@@ -15,7 +15,7 @@ template <Config C> class CudaLayer {
   using T = element_t<C.weights>;
   static_assert(C.expert.latent == 0 && gated(C.expert.act), "the dense peer is a gated FFN at full width");
 
-  explicit CudaLayer(Cuda const& on) : on_(on), packed_(pack(on)) {}
+  explicit CudaLayer(Cuda const& on) : on_(on), packed_(pack_noise<config>(on)) {}
 
   void measure(char const* preset, Options const& options, Limits const& limits, Stopwatch& time) {
     for (std::string const& trace : options.traces)
@@ -75,14 +75,8 @@ template <Config C> class CudaLayer {
     Memory<std::byte> packed_, scratch_;
   };
 
-  static Trace named(std::string const& s) {
-    for (Trace t : traces)
-      if (s == name(t)) return t;
-    throw std::runtime_error("no such trace: " + s);
-  }
-
   Row measure_one(std::int64_t n, std::string const& trace_name, Limits const& limits, Stopwatch& time) {
-    Trace const trace = named(trace_name);
+    Trace const trace = trace_named(trace_name);
     Memory<V> const x(n * H), y(n * H);
     noise(on_, x.data(), n * H, 1, token_seed(n), H, {steer(trace, 0), steer(trace, 1)});
     Inputs<config> in;
@@ -168,48 +162,9 @@ template <Config C> class CudaLayer {
     r.floor_us = 1e6 * std::max((r.weight_bytes + rows * sizeof(V)) / limits.bytes, r.flops / limits.flops);
   }
 
-  static Packed<config, Cuda> pack(Cuda const& on) {
-    using R = element_t<C.router.weights>;
-    Packer<config, Cuda> packer{on};
-    Random random{1};
-    std::vector<R> const router = steered_router<config>(random);
-    std::vector<float> const zeros(static_cast<std::size_t>(std::max({N, F, H, S})));
-    constexpr std::int64_t wide = std::int64_t{F} * H;
-    Memory<T> const up(2 * wide), down(wide);
-    Memory<element_t<C.shared.weights>> const shared(3 * std::int64_t{S} * H + 1);
-    auto const own = std::make_unique<Weights<config>>();
-    Weights<config>& raw = *own;
-    raw.router.data = router.data();
-    if constexpr (C.router.bias) raw.router_bias = zeros.data();
-    if constexpr (C.router.select_bias) raw.select_bias = zeros.data();
-    if constexpr (C.expert.bias) raw.gate_bias.fill(zeros.data()), raw.up_bias.fill(zeros.data()), raw.down_bias.fill(zeros.data());
-    if constexpr (S > 0) {
-      noise(on, shared.data(), 3 * std::int64_t{S} * H, 1 / std::sqrt(static_cast<float>(H)), 9);
-      raw.shared.gate.data = shared.data(), raw.shared.up.data = shared.data() + std::int64_t{S} * H, raw.shared.down.data = shared.data() + 2 * std::int64_t{S} * H;
-    }
-    packer.router(raw);
-    for (int e = 0; e < E; ++e) {
-      noise(on, up.data(), 2 * wide, 1 / std::sqrt(static_cast<float>(H)), 10 + static_cast<std::uint64_t>(e));
-      noise(on, down.data(), wide, 1 / std::sqrt(static_cast<float>(F)), 5000 + static_cast<std::uint64_t>(e));
-      packer.template expert<C.weights>(e, {.data = up.data()}, {.data = up.data() + wide}, {.data = down.data()});
-    }
-    return packer.finish();
-  }
-
   Cuda on_;
   Packed<config, Cuda> packed_;
   std::vector<std::string> skipped_;             // peers of the row at hand for which the memory did not suffice
-};
-
-// A preset of the program: one file each, so that they compile side by side.
-using Benchmark = void (*)(Cuda const&, Options const&, Limits const&, Stopwatch&);
-void add_benchmark(char const* preset, Benchmark);
-template <Config C> struct Added {
-  static inline char const* preset;
-  explicit Added(char const* name) {
-    preset = name;
-    add_benchmark(name, [](Cuda const& on, Options const& options, Limits const& limits, Stopwatch& time) { CudaLayer<C>{on}.measure(preset, options, limits, time); });
-  }
 };
 
 }

@@ -3,9 +3,10 @@
 backends, a Triton grouped product. Router included, bf16, random weights; the router and the tokens are bench_cuda's, value
 by value (tokens.py). Every result is compared with the eager loop's before it is timed. Medians with a cold cache, replayed
 from a captured graph where the peer can be captured.
-Of several presets each runs in a process of its own.
+Of several presets each runs in a process of its own. --training: forward and backward pass, gradients of every weight written anew, of
+what torch can differentiate, launched as it comes; from 512 tokens on.
 
-    peers.py [--preset NAME]... [--tokens N]... [--trace uniform|zipf|one]... [--json FILE]
+    peers.py [--training] [--preset NAME]... [--tokens N]... [--trace uniform|zipf|one]... [--json FILE]
 """
 import argparse
 import json
@@ -42,6 +43,9 @@ class Layer:
         for e in range(experts):
             self.gate_up[e] = make(2 * ffn, hidden, inputs=hidden)
             self.down[e] = make(hidden, ffn, inputs=ffn)
+
+    def learn(self):
+        self.parameters = [w.requires_grad_() for w in (self.router, self.gate_up, self.down)]
 
     def route(self, x):
         weight, expert = torch.topk(F.linear(x, self.router).float(), self.top_k, dim=-1)
@@ -94,13 +98,14 @@ def transformers_block(layer, backend):
     missing = [k for k in block.state_dict() if k not in weights]
     if missing:
         raise RuntimeError(f"this transformers names its weights otherwise: {missing}")
-    block.load_state_dict({k: torch.nn.Parameter(v) for k, v in weights.items()}, assign=True)
+    block.load_state_dict({k: torch.nn.Parameter(v.detach()) for k, v in weights.items()}, assign=True)
     block.eval()
 
     def run(_, x):
         y = block(x.unsqueeze(0))
         return (y[0] if isinstance(y, tuple) else y).view_as(x)
 
+    run.parameters = list(block.parameters())
     return run
 
 
@@ -154,6 +159,15 @@ def triton_grouped():
         return layer.combine(out[place], order, weight, tokens)
 
     return run
+
+
+def step(layer, run, x, dy):
+    """dx, after a forward and a backward pass whose gradients go to memory of their own."""
+    for w in getattr(run, "parameters", layer.parameters):
+        w.grad = None
+    x = x.detach().requires_grad_()
+    run(layer, x).backward(dy)
+    return x.grad
 
 
 def median_us(f, flush, clean):
@@ -211,36 +225,43 @@ def quietly(f):
 def measure(name, options):
     """The rows of one shape. After one failed capture torch refuses later ones, or fails in them, so that none is tried then."""
     torch.manual_seed(1)
-    torch.set_grad_enabled(False)
+    torch.set_grad_enabled(options.training)
     out = open(options.json, "a" if options.append else "w") if options.json else None
     flush = torch.empty(256 << 20, dtype=torch.int8, device="cuda")
     clean = torch.zeros(64 << 20, dtype=torch.float32, device="cuda")
     print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}")
-    layer = Layer(*SHAPES[name])
+    with torch.no_grad():
+        layer = Layer(*SHAPES[name])
     peers = {"eager loop": lambda: eager, "torch._grouped_mm": lambda: grouped_mm, "Triton grouped": triton_grouped}
+    if options.training:
+        layer.learn()
+        del peers["Triton grouped"]
     for backend in ("grouped_mm", "batched_mm", "eager"):
         peers[f"transformers {backend}"] = lambda backend=backend: transformers_block(layer, backend)
     stopped = None  # the peer after whose capture none is tried
-    for trace, tokens in ((trace, tokens) for trace in options.trace or ("uniform", "zipf") for tokens in options.tokens or TOKENS):
+    least = 512 if options.training else 1
+    for trace, tokens in ((trace, tokens) for trace in options.trace or ("uniform", "zipf") for tokens in options.tokens or TOKENS if tokens >= least):
         x = made.tokens_on(torch, "cuda", trace, tokens, layer.hidden)
         hit = len(torch.unique(layer.route(x)[1]))
-        want = eager(layer, x).float()
-        flops = tokens * layer.top_k * 6 * layer.hidden * layer.ffn
+        flops = tokens * layer.top_k * 6 * layer.hidden * layer.ffn * (3 if options.training else 1)
+        dy = torch.randn_like(x)
+        call = (lambda run: step(layer, run, x, dy)) if options.training else (lambda run: run(layer, x))
+        want = call(eager).float()
         for peer, make in peers.items():
             if peer == "transformers batched_mm" and tokens > 64:  # it copies the weights for every token
                 continue
-            row = {"preset": name, "trace": trace, "tokens": tokens, "experts_hit": hit, "peer": peer}
+            row = {"preset": name, "training": options.training, "trace": trace, "tokens": tokens, "experts_hit": hit, "peer": peer}
             title = f"{name:22} {trace:8} {tokens:6} {hit:5} {peer:24}"
             run = f = None
             try:
                 run = make()
-                error = float((run(layer, x).float() - want).norm() / want.norm())
+                error = float((call(run).float() - want).norm() / want.norm())
                 if not error < 0.02:
                     raise RuntimeError(f"differs from the eager loop by {error:.3g}")
-                f, graph, why = (lambda: run(layer, x)), False, ""
+                f, graph, why = (lambda: call(run)), False, ""
                 if peer not in NEVER_CAPTURED and stopped:
                     why = f": no more after the capture of {stopped} failed"
-                elif peer not in NEVER_CAPTURED:
+                elif peer not in NEVER_CAPTURED and not options.training:
                     try:
                         f, graph = captured(f), True
                     except NotCaptured as e:
@@ -265,6 +286,7 @@ def main():
     arguments.add_argument("--tokens", action="append", type=int)
     arguments.add_argument("--trace", action="append", choices=made.TRACES)
     arguments.add_argument("--json")
+    arguments.add_argument("--training", action="store_true")
     arguments.add_argument("--append", action="store_true", help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if not torch:
@@ -276,7 +298,7 @@ def main():
         open(options.json, "w").close()
     failed = 0
     for name in names:
-        command = [sys.executable, __file__, "--preset", name]
+        command = [sys.executable, __file__, "--preset", name] + ["--training"] * options.training
         for tokens in options.tokens or []:
             command += ["--tokens", str(tokens)]
         for trace in options.trace or []:

@@ -9,9 +9,16 @@ namespace coterie { inline namespace v0 {
 template <Config C, class B> struct Decode { static constexpr bool suits = false; };
 
 // Training: what a forward pass leaves for the backward pass. recompute (flag): no pre-activations; backward() makes them again from x, the
-// same bits for two thirds of a forward pass's products more (half of them where experts have no gate).
+// same bits for two thirds of a forward pass's products more (half of them where experts have no gate). logits (flag): all of them are kept,
+// for auxiliary losses (Layer::chosen).
 struct TrainingOptions {
-  int recompute = 0;
+  int recompute = 0, logits = 0;
+};
+// What a forward pass with a cache chose, as views into the cache: Batch::slot says what was dropped.
+template <Config C> struct Chosen {
+  static constexpr Config config = C;
+  Routing<config> routing;                       // logits[T,N]: where all were kept
+  Batch<config> batch;
 };
 template <Config C, class B> class Training;                             // coterie/training.hpp
 template <class B> inline constexpr bool trainable = false;
@@ -80,6 +87,11 @@ class Layer {
     static_assert(std::is_same_v<std::remove_const_t<D>, value> && std::is_same_v<X, value>, "coterie::Layer::backward: dy and dx must have elements of Config::dtype, dx mutable ones");
     if constexpr (N == config.hidden && M == config.hidden && std::is_same_v<std::remove_const_t<D>, value> && std::is_same_v<X, value> && trains())
       training().backward(on, in, cache, dy, dx, to, workspace, dlogits, at);
+  }
+  // Of the forward pass of `tokens` tokens that filled the cache: for balance.hpp's statistics, losses and biases.
+  Chosen<config> chosen(B const& on, std::span<std::byte const> cache, std::int64_t tokens, Where at = Where::here()) const {
+    if constexpr (trains()) return training().chosen(on, cache, tokens, at);
+    else return {};
   }
   std::size_t cache_bytes(B const& on, std::int64_t tokens, Where at = Where::here()) const {
     if constexpr (trains()) return training().cache_bytes(on, tokens, at);

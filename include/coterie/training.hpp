@@ -27,10 +27,7 @@ class Training<C, Host> {
   // Bytes that forward() leaves for backward(), exact.
   std::size_t cache_bytes([[maybe_unused]] Host const& on, std::int64_t tokens, Where at = Where::here()) const {
     Arguments{"Layer", at}.tokens<config>(tokens);
-    if (tokens == 0) return 0;
-    Arena arena;
-    Kept::carve(arena, tokens, options_);
-    return arena.used();
+    return training::cache_bytes<Kept>(tokens, options_);
   }
   // Bytes of scratch, for either.
   std::size_t workspace_bytes(Host const& on, std::int64_t tokens, Where at = Where::here()) const {
@@ -53,9 +50,9 @@ class Training<C, Host> {
     Kept k = Kept::carve(kept, n, options_);
     k.open();
     Forward const p = carve_forward(arena, on, n);
-    if constexpr (folds) k.routing.logits = {p.logits, n};
+    if (folds && !options_.logits) k.routing.logits = {p.logits, n};
     Router<config, Host>{}(on, in, weights_, k.routing, p.scratch, at);
-    if constexpr (folds) k.keep(on, p.logits);
+    if constexpr (folds) k.keep(on, k.routing.logits.data);
     Dispatch<config, Host>{}(on, in, k.routing, k.batch, p.scratch, at);
     Experts<config, Host>{}.keeping(on, experts_x(on, in, p.z, p.scratch, at), weights_, k.batch, p.out, k.pre, p.scratch, at);
     if constexpr (C.shared.ffn > 0) Shared<config, Host>{}.keeping(on, in, weights_, k.routing, p.shared, k.shared_pre, p.scratch, at);
@@ -63,6 +60,13 @@ class Training<C, Host> {
     k.close(cache, options_);
   }
 
+  Chosen<config> chosen(Host const&, std::span<std::byte const> cache, std::int64_t tokens, Where at = Where::here()) const {
+    Arguments arguments{"Layer::chosen", at};
+    arguments.tokens<config>(tokens);
+    if (tokens == 0) return {};
+    Kept const k = Kept::filled(arguments, cache, tokens, options_);
+    return {.routing = k.routing, .batch = k.batch};
+  }
   // dy[T,H] -> dx[T,H]; gradients go to `to`. dlogits[T,N]: gradients of the logits by auxiliary losses; optional.
   template <DType G = DType::fp32>
   void backward(Host const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<V const, C.hidden> dy, Rows<V, C.hidden> dx, Gradients<config, G> const& to,
@@ -85,9 +89,8 @@ class Training<C, Host> {
   void run(Arguments const& arguments, Host const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<V const, C.hidden> dy, Rows<V, C.hidden> dx, Places const& to,
            std::span<std::byte> workspace, Rows<float const, logit_columns(C)> dlogits, Where at) const {
     std::int64_t const n = in.x.rows;
-    Arena kept{std::span{const_cast<std::byte*>(cache.data()), cache.size()}}, arena{workspace};           // Routing and Batch are views that can write
-    Kept k = Kept::carve(kept, n, options_);
-    k.check(arguments, cache, options_);
+    Arena arena{workspace};
+    Kept k = Kept::filled(arguments, cache, n, options_);
     Backward const p = carve_backward(arena, on, n);
     if constexpr (folds) k.spread(on, p.logits), k.routing.logits = {p.logits, n};
     auto const x = experts_x(on, in, p.z, p.scratch, at);
@@ -114,7 +117,7 @@ class Training<C, Host> {
     });
   }
 
-  static constexpr bool has_logits = Kept::has_logits, folds = has_logits && !Kept::all_logits, latent = C.expert.latent > 0;
+  static constexpr bool has_logits = Kept::has_logits, folds = Kept::folds, latent = C.expert.latent > 0;
   static constexpr bool given_logits = C.router.input == RouterInput::logits, has_router = C.router.input != RouterInput::given;
   template <class... Stage> static std::span<std::byte> rest(Arena& arena, Host const& on, std::int64_t tokens, Stage const&... stage) {
     std::size_t most = 0;
@@ -169,7 +172,7 @@ class Training<C, Host> {
     if constexpr (latent) p.dz = arena.take<float>(tokens * W), p.entry = Entry::carve(arena, *on.pool, host::PackedLayout<config>::latent_down, tokens);
     if (options_.recompute) {
       Kept k{};
-      Kept::carve_pre(arena, tokens, k);
+      k.carve_pre(arena, tokens);
       p.pre = k.pre, p.shared_pre = k.shared_pre;
     }
     p.scratch = rest(arena, on, tokens, CombineBackward<config, Host>{}, ExpertsBackward<config, Host>{}, SharedBack{}, RouterBack{}, Latent<config, Host>{});

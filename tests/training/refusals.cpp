@@ -86,7 +86,7 @@ TEST_CASE("a cache is what forward left, for the same tokens, where it left it")
     Layer<decltype(t)::config, Host> const remade{t.packed.view(), {}, {.recompute = 1}};
     std::vector<std::byte> room(remade.training_workspace_bytes(t.on, T));
     remade.backward(t.on, t.in, t.cache, Rows<float const, 16>{t.dy.data(), T}, Rows<float, 16>{t.dx.data(), T}, *t.to, room);
-  }, "cache is of another TrainingOptions::recompute");
+  }, "cache is of other TrainingOptions");
   Trained<with(RouterInput::given)> g;                                   // a pass that fails on its way leaves no cache
   g.expert[0] = 99;
   refused([&] { g.forward(); }, "out of range: got 99");

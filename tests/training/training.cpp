@@ -1,6 +1,7 @@
 // Gradients of whole layers against central differences of the reference, in double: every weight and input of configs that between them have
 // every part a gradient goes through; the forward pass is Layer's, bit for bit; caches and workspaces as large as they say; accumulation
 // and overwriting, in fp32, bf16 and fp16; the same bits for any number of threads.
+#include <coterie/balance.hpp>
 #include <coterie/reference.hpp>
 #include <coterie/training.hpp>
 #include <doctest/doctest.h>
@@ -233,7 +234,7 @@ template <Config C> void check(char const* name) {
     if (C.dtype == DType::fp32) std::printf("layer backward, %s, %s: worst relative error %.1e (%s)\n", name, coterie::name(isa), error, where.c_str());
     Gradient const again = run(m, Host{.threads = 1, .isa = isa});
     CHECK(again.values() == g.values());
-    Gradient const remade = run(m, Host{.threads = 2, .isa = isa}, 0, {.recompute = 1});
+    Gradient const remade = run(m, Host{.threads = 2, .isa = isa}, 0, {.recompute = 1, .logits = 1});
     CHECK(remade.values() == g.values());
     Gradient const more = run(m, Host{.threads = 3, .isa = isa}, 4);
     for (std::size_t i = 0; i + 1 < g.parts.size(); ++i)
@@ -430,7 +431,7 @@ TEST_CASE("as docs/training.md writes it") {
   for (std::size_t e = 0; e < 6; ++e) raw->gate[e].data = raw->up[e].data = raw->down[e].data = numbers.data();
   auto const packed = pack(on, *raw);
   std::int64_t const tokens = 3;
-  std::vector<float> x_memory(3 * 24, 0.5f), y_memory(3 * 24), dy_memory(3 * 24, 1.f), dx_memory(3 * 24);
+  std::vector<float> x_memory(3 * 24, 0.5f), y_memory(3 * 24), dy_memory(3 * 24, 1.f), dx_memory(3 * 24), dlogits(3 * 6);
   auto const memory = std::make_unique<Gradients<C>>();
   Gradients<C>& gradients = *memory;
   auto const x = rows<24>(x_memory.data(), tokens), y = rows<24>(y_memory.data(), tokens), dy = rows<24>(dy_memory.data(), tokens), dx = rows<24>(dx_memory.data(), tokens);
@@ -438,6 +439,15 @@ TEST_CASE("as docs/training.md writes it") {
   std::vector<std::byte> cache(layer.cache_bytes(on, tokens)), workspace(layer.training_workspace_bytes(on, tokens));
   layer.forward(on, {.x = x}, y, cache, workspace);                                            // y: bit for bit that of the forward pass without a cache
   layer.backward(on, {.x = x}, cache, dy, dx, gradients, workspace);                           // dx is overwritten, gradients are added to
+  Layer<C, Host> watched{packed.view(), {}, {.logits = 1}};                                    // all logits are kept as well: losses read them
+  std::vector<std::byte> watched_cache(watched.cache_bytes(on, tokens));
+  watched.forward(on, {.x = x}, y, watched_cache, workspace);
+  auto const [routing, batch] = watched.chosen(on, watched_cache, tokens);
+  balance::Losses<C>{.routing = routing, .coefficient = 1e-2}.load({dlogits.data(), tokens});
+  watched.backward(on, {.x = x}, watched_cache, dy, dx, gradients, workspace, {dlogits.data(), tokens});
+  CHECK(balance::statistics<C>(routing, batch).load[0] == 3);            // ties go to the first experts
+  CHECK(dlogits[0] > 0);
+  CHECK(dlogits[5] < 0);
   for (float d : dx_memory) CHECK(d == dx_memory[0]);                    // every token and every column is like the others
   CHECK(dx_memory[0] > 0);
 }

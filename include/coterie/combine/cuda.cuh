@@ -27,6 +27,11 @@ struct Combine<C, Cuda> {
 
   void operator()(Cuda const& on, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& routing, Batch<config> const& batch,
                   Rows<V const, width(C)> out, Rows<V const, C.hidden> shared, Rows<V, C.hidden> y, std::span<std::byte> scratch, Where at = Where::here()) const {
+    keeping(on, in, packed, routing, batch, out, shared, y, nullptr, scratch, at);
+  }
+  // The same, and sums[T,W]: latent sums before their norm, which a backward pass wants.
+  void keeping(Cuda const& on, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& routing, Batch<config> const& batch,
+               Rows<V const, width(C)> out, Rows<V const, C.hidden> shared, Rows<V, C.hidden> y, float* sums, std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
     Arguments arguments{"Combine", at};
     arguments.tokens<config>(n);
@@ -42,7 +47,7 @@ struct Combine<C, Cuda> {
     auto const& l = weights.layout;
     device::CombineWork<config> const work{.x = in.x, .expert = routing.expert, .slot = batch.slot, .weight = routing.weight, .out = out, .shared = shared, .y = y,
                                            .mix_vectors = weights.floats(l.shared_mix), .mix_bias = weights.floats(l.shared_mix_bias), .norm = weights.floats(l.latent_norm),
-                                           .header = packed.data + l.header, .z = p.z, .mix = p.mix};
+                                           .header = packed.data + l.header, .z = p.z, .mix = p.mix, .sums = sums};
     constexpr int wide = device::wide_of<V>;
     bool const aligned = device::wide_rows(in.x.data, in.x.stride) && device::wide_rows(out.data, out.stride) && device::wide_rows(y.data, y.stride) &&
                          (C.shared.ffn == 0 || device::wide_rows(shared.data, shared.stride));

@@ -27,12 +27,21 @@ template <Config C> struct CombineWork {
   std::byte const* header;
   V* z;                                          // [T,pitch W] latent sums
   Mix* mix;                                      // [T], for the product that leaves the latent width
+  float* sums = nullptr;                         // [T,W] latent sums before their norm, to be kept; null: not
 };
 
 template <Config C> COTERIE_DEVICE float mixed(float routed, float shared, Mix const& mix) {
   using V = element_t<C.dtype>;
   if constexpr (C.combine == Accumulate::model) return rounded<V>(rounded<V>(mix.routed * routed) + rounded<V>(mix.shared * shared));
   else return fmaf(mix.routed, routed, mix.shared * shared);
+}
+
+// Wide neighbouring floats, where rows of Wide values begin at multiples of 16 bytes.
+template <int Wide> COTERIE_DEVICE void store_floats(float* to, float const (&from)[Wide]) {
+  if constexpr (Wide % 4 == 0)
+    for (int i = 0; i < Wide; i += 4) ptx::store16(to + i, make_uint4(__float_as_uint(from[i]), __float_as_uint(from[i + 1]), __float_as_uint(from[i + 2]), __float_as_uint(from[i + 3])));
+  else
+    for (int i = 0; i < Wide; ++i) to[i] = from[i];
 }
 
 // The latent width's product to y, mixed with the shared experts.
@@ -177,6 +186,7 @@ template <class Stage, int Wide> struct CombineKernel {
       for (int c = static_cast<int>(threadIdx.x) * Wide; c < W; c += threads * Wide) {
         float sum[Wide];
         routed_sum(w, s, t, c, sum);
+        if (w.sums) store_floats<Wide>(w.sums + t * W + c, sum);
         if constexpr (config.expert.latent_norm == LatentNorm::rms)
           for (int j = 0; j < Wide; ++j) sum[j] = sum[j] * factor * w.norm[c + j];
         store_wide<Wide>(w.z + t * pitch + c, sum);

@@ -6,6 +6,7 @@
 #pragma once
 #include <cublasLt.h>
 #include <memory>
+#include <span>
 #include "backend.cuh"
 
 namespace coterie { inline namespace v0 {

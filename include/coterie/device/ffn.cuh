@@ -37,6 +37,30 @@ template <class Stage> struct StoreHidden {
   COTERIE_DEVICE bool even() const { return true; }                      // h is ours, and its pitch a multiple of 8
 };
 
+// Gate and up before the activation, as a backward pass reads them: [R, pre_columns], in the order of the packed rows, gate and up of 8 hidden
+// columns in turn (ungated: up), so that gates and ups of 8 columns are one sector of a 16-bit type. Rounded to V; zeros in the padding.
+COTERIE_HD constexpr std::int64_t pre_columns(RowShape gate_up) { return round_up(gate_up.rows(), interleave); }
+template <int Paired> COTERIE_HD constexpr std::int64_t pre_column(int column) { return Paired ? column / interleave * (2 * interleave) + column % interleave : column; }
+
+// StoreHidden, and beside the hidden values what they were made from.
+template <class Stage> struct KeepHidden : StoreHidden<Stage> {
+  using Base = StoreHidden<Stage>;
+  using To = typename Stage::V;
+  To* pre;
+  std::int64_t pre_stride;
+  COTERIE_DEVICE float value(int group, std::int64_t row, int column, float gate, float up) const {
+    if (column >= Base::columns) return 0;       // asked for beside a column that is stored
+    bool const real = column < Base::valid;
+    std::int64_t const at = std::int64_t{group} * Base::valid + column;
+    auto const kept = [&](float sum, float const* bias) { return from_float<To>(!real ? 0.f : bias ? sum + bias[at] : sum); };
+    To* const to = pre + row * pre_stride + pre_column<Base::paired>(column);
+    if constexpr (Base::paired) to[0] = kept(gate, Base::gate_bias);
+    to[Base::paired * interleave] = kept(up, Base::up_bias);
+    return Base::value(group, row, column, gate, up);
+  }
+  COTERIE_DEVICE float value(int group, std::int64_t row, int column, float up) const { return value(group, row, column, 0.f, up); }
+};
+
 // to[r] = from[map[r]], padded with zeros to the pitch; times weight[r] and rounded where there are weights (Place::input).
 template <class V> struct StageRows {
   V const* from;
@@ -96,13 +120,16 @@ template <class Stage> std::string explain_ffn(Cuda const& on, std::int64_t rows
 // Rows a to hidden values, and hidden values to rows out.
 template <class Stage> using UpProduct = Product<typename Stage::V, typename Stage::T, StoreHidden<Stage>>;
 template <class Stage> using DownProduct = Product<typename Stage::V, typename Stage::T, StoreRows<typename Stage::V>>;
-template <class Stage> UpProduct<Stage> up_product(Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r) {
+template <class Stage> StoreHidden<Stage> hidden_of(FfnWeights<Stage> const& w, FfnRows<Stage> const& r) {
   std::int64_t const pitch = w.down_shape.pitch();
-  return {.a = r.a, .a_stride = r.a_stride, .map = r.map, .b = w.gate_up, .b_group = w.group, .b_rows = w.gate_up_shape.rows(), .b_pitch = w.gate_up_shape.pitch(),
-          .inputs = w.gate_up_shape.inputs, .groups = groups,
-          .epilogue = {.to = r.h, .stride = pitch, .columns = static_cast<int>(pitch), .valid = static_cast<int>(w.gate_up_shape.outputs), .gate_bias = w.gate_bias, .up_bias = w.up_bias,
-                       .gamma = r.gamma, .gamma_stride = r.gamma_stride, .gamma_columns = r.gamma_columns}};
+  return {.to = r.h, .stride = pitch, .columns = static_cast<int>(pitch), .valid = static_cast<int>(w.gate_up_shape.outputs), .gate_bias = w.gate_bias, .up_bias = w.up_bias,
+          .gamma = r.gamma, .gamma_stride = r.gamma_stride, .gamma_columns = r.gamma_columns};
 }
+template <class Stage, class Epilogue> Product<typename Stage::V, typename Stage::T, Epilogue> up_product(Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r, Epilogue const& epilogue) {
+  return {.a = r.a, .a_stride = r.a_stride, .map = r.map, .b = w.gate_up, .b_group = w.group, .b_rows = w.gate_up_shape.rows(), .b_pitch = w.gate_up_shape.pitch(),
+          .inputs = w.gate_up_shape.inputs, .groups = groups, .epilogue = epilogue};
+}
+template <class Stage> UpProduct<Stage> up_product(Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r) { return up_product(groups, w, r, hidden_of(w, r)); }
 template <class Stage> DownProduct<Stage> down_product(Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r) {
   return {.a = r.h, .a_stride = w.down_shape.pitch(), .map = nullptr, .b = w.down, .b_group = w.group, .b_rows = w.down_shape.rows(), .b_pitch = w.down_shape.pitch(),
           .inputs = w.down_shape.inputs, .groups = groups,
@@ -112,6 +139,10 @@ template <class Stage> DownProduct<Stage> down_product(Groups const& groups, Ffn
 template <class Stage> void ffn(Cuda const& on, Arch path, Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r, Few few, Where at) {
   multiply(on, path, up_product(groups, w, r), few, at);
   multiply(on, path, down_product(groups, w, r), few, at);
+}
+// The first product alone, by the same kernel and so to the same bits: hidden values, and what they were made from to pre[R, pre_columns].
+template <class Stage> void ffn_keeping(Cuda const& on, Arch path, Groups const& groups, FfnWeights<Stage> const& w, FfnRows<Stage> const& r, typename Stage::V* pre, Few few, Where at) {
+  multiply(on, path, up_product(groups, w, r, KeepHidden<Stage>{hidden_of(w, r), pre, pre_columns(w.gate_up_shape)}), few, at);
 }
 
 }}}}

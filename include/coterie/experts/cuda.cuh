@@ -35,9 +35,44 @@ struct Experts<C, Cuda> {
             .gate_bias = bias(l.gate_bias, Layout::has_gate), .up_bias = bias(l.up_bias, true), .down_bias = bias(l.down_bias, true), .gate_up_shape = Layout::gate_up, .down_shape = Layout::down};
   }
 
+  // Rows of x, where products do not read them as they are, to a[T,pitch W] or, weighted, [R,pitch W]; r then reads them there.
+  static void stage(Cuda const& on, Rows<V const, width(C)> x, Batch<config> const& batch, V* a, device::FfnRows<Stage>& r, Where at) {
+    if constexpr (staged) {
+      device::StageRows<V> const rows_of{.from = x.data, .from_stride = x.stride, .inputs = W, .map = weigh_input ? batch.token : nullptr, .weight = weigh_input ? batch.weight : nullptr,
+                                         .rows = weigh_input ? batch.begin + E : nullptr, .most = weigh_input ? rows_bound(C, x.rows) : x.rows, .to = a, .pitch = Layout::gate_up.pitch()};
+      device::stage_rows(on, rows_of, at);
+      r.a = a, r.a_stride = Layout::gate_up.pitch();
+      if (weigh_input) r.map = nullptr;
+    } else {
+      (void)on, (void)x, (void)batch, (void)a, (void)r, (void)at;
+    }
+  }
+
   // x[T,W] -> out[R,W]: row r is expert(x[batch.token[r]]), unweighted (or of the weighted input: Place::input).
   void operator()(Cuda const& on, Rows<V const, width(C)> x, PackedView<config, Cuda> packed, Batch<config> const& batch, Rows<V, width(C)> out,
                   std::span<std::byte> scratch, Where at = Where::here()) const {
+    run(on, x, packed, batch, out, scratch, at, [&](Arch path, device::Groups const& groups, device::FfnRows<Stage> const& r, device::Few few) {
+      device::ffn<Stage>(on, path, groups, weights(packed), r, few, at);
+    });
+  }
+  // The same bits, and pre[R, pre_columns of gate_up] (device/ffn.cuh): gate and up before the activation, which a backward pass wants.
+  void keeping(Cuda const& on, Rows<V const, width(C)> x, PackedView<config, Cuda> packed, Batch<config> const& batch, Rows<V, width(C)> out, V* pre, std::span<std::byte> scratch,
+               Where at = Where::here()) const {
+    run(on, x, packed, batch, out, scratch, at, [&](Arch path, device::Groups const& groups, device::FfnRows<Stage> const& r, device::Few few) {
+      on.needs_device_memory("Experts", "pre", pre, at);
+      device::ffn_keeping<Stage>(on, path, groups, weights(packed), r, pre, few, at);
+      device::multiply(on, path, device::down_product(groups, weights(packed), r), few, at);
+    });
+  }
+
+  std::string explain(Cuda const& on, std::int64_t tokens) const {
+    return device::explain_ffn<Stage>(on, rows_bound(C, tokens), E, device::few_of(tokens, C.batch_invariant));
+  }
+
+ private:
+  // go(path, groups, rows, few) multiplies, where there is anything to multiply.
+  template <class Go> void run(Cuda const& on, Rows<V const, width(C)> x, PackedView<config, Cuda> packed, Batch<config> const& batch, Rows<V, width(C)> out, std::span<std::byte> scratch,
+                               Where at, Go const& go) const {
     std::int64_t const tokens = x.rows, rows = rows_bound(C, tokens);
     Arguments arguments{"Experts", at};
     arguments.tokens<config>(tokens);
@@ -55,21 +90,10 @@ struct Experts<C, Cuda> {
     Pieces const p = carve(arena, tokens);
     if (rows == 0 || packed.experts == 0) return;
     device::FfnRows<Stage> r{.a = x.data, .a_stride = x.stride, .map = batch.token, .h = p.h, .out = out.data, .out_stride = out.stride};
-    if constexpr (staged) {
-      device::StageRows<V> const rows_of{.from = x.data, .from_stride = x.stride, .inputs = W, .map = weigh_input ? batch.token : nullptr, .weight = weigh_input ? batch.weight : nullptr,
-                                         .rows = weigh_input ? batch.begin + E : nullptr, .most = weigh_input ? rows : tokens, .to = p.a, .pitch = Layout::gate_up.pitch()};
-      device::stage_rows(on, rows_of, at);
-      r.a = p.a, r.a_stride = Layout::gate_up.pitch();
-      if (weigh_input) r.map = nullptr;
-    }
-    device::ffn<Stage>(on, path, {.begin = batch.begin, .first = packed.first_expert, .count = packed.experts, .rows = rows, .all = E}, weights(packed), r, device::few_of(tokens, C.batch_invariant), at);
+    stage(on, x, batch, p.a, r, at);
+    go(path, device::Groups{.begin = batch.begin, .first = packed.first_expert, .count = packed.experts, .rows = rows, .all = E}, r, device::few_of(tokens, C.batch_invariant));
   }
 
-  std::string explain(Cuda const& on, std::int64_t tokens) const {
-    return device::explain_ffn<Stage>(on, rows_bound(C, tokens), E, device::few_of(tokens, C.batch_invariant));
-  }
-
- private:
   struct Pieces {
     V* a;                                        // [T,pitch W] or, weighted, [R,pitch W]
     V* h;                                        // [R,pitch F]

@@ -98,6 +98,16 @@ struct Router<C, Cuda> {
             .c = p.c, .heap = p.heap, .ids = p.ids};
   }
 
+  // a[T,H] times the router's weights, or those of its noise, to z[T,N], in the precision the config asks for.
+  template <class A, class Multiply>
+  static void product(Cuda const& on, Arch path, A const* a, std::int64_t stride, std::int64_t tokens, typename Layout::RouterT const* weights, float const* bias, float* z, Multiply const& by, Where at) {
+    constexpr bool round = C.router.precision != Precision::fp32 && bits(C.router.weights) <= bits(C.dtype);
+    using Store = device::StoreRows<float, std::conditional_t<round, T, float>>;
+    by(on, path, device::Product<A, typename Layout::RouterT, Store>{.a = a, .a_stride = stride, .map = nullptr, .b = weights, .b_group = 0, .b_rows = Layout::router.rows(),
+                       .b_pitch = Layout::router.pitch(), .inputs = H, .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = tokens},
+                       .epilogue = {.to = z, .stride = N, .columns = N, .bias = bias}}, H % 8 == 0 && device::wide_rows(a, stride), !C.batch_invariant, at);
+  }
+
   std::string explain(Cuda const& on, std::int64_t tokens) const {
     if constexpr (C.router.input == RouterInput::given) return "the caller's own Routing";
     Arch const path = H % 8 == 0 ? on.path() : Arch::plain;
@@ -134,22 +144,13 @@ struct Router<C, Cuda> {
   static void logits(Cuda const& on, Arch path, Inputs<config> const& in, PackedView<config, Cuda> packed, Routing<config> const& to, Pieces const& p, Where at, Multiply const& by) {
     std::int64_t const n = in.x.rows;
     (void)path, (void)by;
-    constexpr bool round = C.router.precision != Precision::fp32 && bits(C.router.weights) <= bits(C.dtype);
     device::Reader<config> const weights{packed.data};
     float const* const bias = C.router.bias ? weights.floats(weights.layout.router_bias) : nullptr;
     if constexpr (C.router.input == RouterInput::logits) {
       launch(device::logits_kernel<N>, device::strided(on, n * N), on.stream, at, in.logits, bias, Rows<float, N>{p.z, n});
     } else if constexpr (learned) {
       auto const x = C.router.input == RouterInput::separate ? in.router_x : in.x;
-      using Store = device::StoreRows<float, std::conditional_t<round, T, float>>;
-      auto const multiply = [&](auto const* a, std::int64_t stride, std::size_t panels, float const* add, float* z) {
-        using A = std::remove_cv_t<std::remove_pointer_t<decltype(a)>>;
-        bool const wide = H % 8 == 0 && device::wide_rows(a, stride);
-        device::Product<A, typename Layout::RouterT, Store> const product{.a = a, .a_stride = stride, .map = nullptr, .b = weights.template at<typename Layout::RouterT>(panels), .b_group = 0,
-                              .b_rows = Layout::router.rows(), .b_pitch = Layout::router.pitch(), .inputs = H, .groups = {.begin = nullptr, .first = 0, .count = 1, .rows = n},
-                              .epilogue = {.to = z, .stride = N, .columns = N, .bias = add}};
-        by(on, path, product, wide, !C.batch_invariant, at);
-      };
+      auto const multiply = [&](auto const* a, std::int64_t stride, std::size_t panels, float const* add, float* z) { product(on, path, a, stride, n, weights.template at<typename Layout::RouterT>(panels), add, z, by, at); };
       bool const noisy = in.seed != 0;
       if (jittered && noisy) {
         if constexpr (jittered) {
