@@ -79,18 +79,18 @@ class Training<C, Host> {
     arguments.require(has_logits || !dlogits.data, "dlogits: a router without logits takes no gradient of them", 1, 0);
     if (dlogits.data) arguments.require(dlogits.rows == n, "dlogits must have as many rows as x", dlogits.rows, n), arguments.reads("dlogits", dlogits, n);
     training::check_gradients(arguments, to, n);
+    Kept const kept = n > 0 ? Kept::filled(arguments, cache, n, options_) : Kept{};          // refuses before anything is written
     if (to.overwrite) training::clear_gradients(*on.pool, on.path(at), to, n);
-    if (n > 0) run(arguments, on, in, cache, dy, dx, Places::of(to), workspace, dlogits, at);
+    if (n > 0) run(on, in, kept, dy, dx, Places::of(to), workspace, dlogits, at);
   }
 
  private:
   using Kept = training::Kept<config>;
   using Places = training::Places<config>;
-  void run(Arguments const& arguments, Host const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<V const, C.hidden> dy, Rows<V, C.hidden> dx, Places const& to,
+  void run(Host const& on, Inputs<config> const& in, Kept k, Rows<V const, C.hidden> dy, Rows<V, C.hidden> dx, Places const& to,
            std::span<std::byte> workspace, Rows<float const, logit_columns(C)> dlogits, Where at) const {
     std::int64_t const n = in.x.rows;
     Arena arena{workspace};
-    Kept k = Kept::filled(arguments, cache, n, options_);
     Backward const p = carve_backward(arena, on, n);
     if constexpr (folds) k.spread(on, p.logits), k.routing.logits = {p.logits, n};
     auto const x = experts_x(on, in, p.z, p.scratch, at);

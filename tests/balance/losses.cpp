@@ -249,6 +249,16 @@ TEST_CASE("gradients of weights reach the logits and the noise through the route
   constexpr Config c = of(4, 2, Score::softmax);
   Case<c> one{3};
   CHECK_NOTHROW(balance::through_router<c>({}, {}, {}));
+  constexpr Config mixer{.experts = 5, .top_k = 2, .hidden = 32, .ffn = 32, .router = {.score = Score::identity, .select = Select::sparse_mixer, .normalise = Normalise::none, .noise_size = 4}};
+  std::vector<float> z{1, 2, 3, 4, 5, 1, 2, 3, 4, 5}, dz(10), ones(4, 1.f);
+  std::vector<std::int32_t> absent{4, -1, -1, 4};                        // as many rounds without an expert: no gradient of theirs
+  Routing<mixer> rounds{.expert = {absent.data(), 2}, .logits = {z.data(), 2}};
+  balance::through_router<mixer>(rounds, {ones.data(), 2}, {.logits = {dz.data(), 2}});
+  CHECK(dz[4] > 0);
+  CHECK(std::fabs(dz[0] + dz[1] + dz[2] + dz[3] + dz[4]) < 1e-6f);
+  absent = {-1, -1, -1, -1}, std::fill(dz.begin(), dz.end(), 0.f);
+  balance::through_router<mixer>(rounds, {ones.data(), 2}, {.logits = {dz.data(), 2}});
+  CHECK(std::all_of(dz.begin(), dz.end(), [](float v) { return v == 0; }));
   CHECK_THROWS_WITH_AS(balance::through_router<c>(one.routing, {one.weight.data(), 2}, {.logits = one.dz()}), doctest::Contains("balance: dweight must have as many rows as routing.expert: got 2, want 3"), Error);
   CHECK_THROWS_WITH_AS(balance::through_router<c>(one.routing, one.routing.weight, {}), doctest::Contains("balance: the gradient must have as many rows as the routing: got 0, want 3"), Error);
 }

@@ -231,6 +231,15 @@ TEST_CASE("quantile biases of one batch: the share of tokens that pass their cut
   balance::quantile_bias<c>(half.data(), {});
   balance::quantile_bias<c>(half.data(), {.logits = {&logits[16], 1}});
   CHECK(half == Floats{-2.5f, 0.5f, 1, 1});
+  std::vector<float> barred(bias.size(), -1e6f);                         // far away: the whole way in one rounding; an infinite one bars its expert
+  balance::quantile_bias(barred.data(), r);
+  CHECK(barred[0] != 0);
+  CHECK(std::fabs(barred[0]) < 10);
+  barred[1] = -HUGE_VALF;
+  balance::quantile_bias(barred.data(), r);
+  balance::update_bias(barred.data(), std::vector<std::int64_t>(barred.size(), 3), {.centre = 1});
+  CHECK(barred[1] == -HUGE_VALF);
+  CHECK(std::isfinite(barred[0]));
   CHECK_THROWS_WITH_AS(balance::quantile_bias(nullptr, r), doctest::Contains("balance: bias must be given"), Error);
   CHECK_THROWS_WITH_AS(balance::quantile_bias<c>(half.data(), {.logits = {nullptr, 3}}), doctest::Contains("balance: routing.logits must be given"), Error);
   constexpr Config every{.experts = 2, .top_k = 2, .hidden = 4, .ffn = 4, .router = {.select_bias = 1}};

@@ -1,6 +1,7 @@
 // What training refuses: memory that is not what forward() left, inputs that are missing, places that overlap.
 #include <doctest/doctest.h>
 #include <coterie/training.hpp>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -62,7 +63,11 @@ TEST_CASE("a cache is what forward left, for the same tokens, where it left it")
   Trained<with(RouterInput::hidden)> t;
   t.backward();
   std::vector<std::byte> const never(t.cache.size(), std::byte{0x7f});
+  std::vector<float> kept_as_it_was(1000, 42);
+  t.to->router = kept_as_it_was.data(), t.to->overwrite = 1;
   refused([&] { t.backward(t.dx.data(), never); }, "Layer::backward: cache must hold what forward() left, at the same address: got 0, want 1");
+  CHECK(kept_as_it_was[0] == 42);                                                 // nothing is lost by a call that is refused
+  t.to->router = nullptr, t.to->overwrite = 0;
   std::vector<std::byte> moved(t.cache.size() + 320);
   auto const aside = [&](std::uintptr_t by) { return std::span<std::byte>{moved}.subspan((reinterpret_cast<std::uintptr_t>(t.cache.data()) + by - reinterpret_cast<std::uintptr_t>(moved.data())) % 256, t.cache.size()); };
   std::ranges::copy(t.cache, aside(64).data());
@@ -129,6 +134,10 @@ TEST_CASE("gradients go to aligned places apart from the call's own memory") {
   refused([&] { t.backward(); }, "Gradients::down must be aligned to its elements: got 1, want 0");
   t.to->down[3] = {place.data(), 0};
   refused([&] { t.backward(); }, "strides must be positive");
+  t.to->down[3] = {place.data() + 100, 1, 1};
+  refused([&] { t.backward(); }, "a matrix's elements must not overlap: the larger stride: got 1, want 16");
+  t.to->down[3] = {place.data() + 100, std::numeric_limits<std::int64_t>::max() / 4, 1};
+  refused([&] { t.backward(); }, "strides reach beyond any memory");
   t.to->down[3] = {place.data() + 100, 1, 16};                           // transposed
   t.backward();
 }

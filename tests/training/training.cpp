@@ -438,7 +438,7 @@ TEST_CASE("as docs/training.md writes it") {
   Layer<C, Host> layer{packed.view()};
   std::vector<std::byte> cache(layer.cache_bytes(on, tokens)), workspace(layer.training_workspace_bytes(on, tokens));
   layer.forward(on, {.x = x}, y, cache, workspace);                                            // y: bit for bit that of the forward pass without a cache
-  layer.backward(on, {.x = x}, cache, dy, dx, gradients, workspace);                           // dx is overwritten, gradients are added to
+  layer.backward(on, {.x = x}, cache, dy, dx, gradients, workspace);                           // dx is overwritten, gradients are added to (or overwritten: below)
   Layer<C, Host> watched{packed.view(), {}, {.logits = 1}};                                    // all logits are kept as well: losses read them
   std::vector<std::byte> watched_cache(watched.cache_bytes(on, tokens));
   watched.forward(on, {.x = x}, y, watched_cache, workspace);

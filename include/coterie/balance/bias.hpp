@@ -1,7 +1,7 @@
 // Balance without an auxiliary loss: after a step the selection biases move against the load. Weights never see them.
 #pragma once
 #include <vector>
-#include "../error.hpp"
+#include "arguments.hpp"
 
 namespace coterie { inline namespace v0 { namespace balance {
 
@@ -30,7 +30,7 @@ struct BiasUpdate {
 inline void update_bias(float* bias, std::vector<std::int64_t> const& load, BiasUpdate const& update = {}, Where at = Where::here()) {
   require(bias != nullptr || load.empty(), "balance: bias must be given", 0, 1, at);
   require(update.rule != BiasRule::pid || update.memory, "balance: BiasUpdate::memory must be given for BiasRule::pid", 0, 1, at);
-  double total = 0, shift = 0;
+  double total = 0, shift = 0, counted = 0;
   for (std::int64_t const n : load) {
     require(n >= 0, "balance: a load must not be negative", n, 0, at);
     total += static_cast<double>(n);
@@ -52,10 +52,10 @@ inline void update_bias(float* bias, std::vector<std::int64_t> const& load, Bias
       before = last, last = gap;
     }
     bias[e] += static_cast<float>(update.rate * step);
-    shift += double{bias[e]} / experts;
+    if (finite(bias[e])) shift += double{bias[e]}, ++counted;            // an infinite one bars its expert, and stays
   }
-  if (update.centre)
-    for (std::size_t e = 0; e < load.size(); ++e) bias[e] -= static_cast<float>(shift);
+  if (update.centre && counted > 0)
+    for (std::size_t e = 0; e < load.size(); ++e) bias[e] -= static_cast<float>(shift / counted);
 }
 
 }}}

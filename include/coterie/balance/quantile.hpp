@@ -43,7 +43,8 @@ template <Config C> void quantile_bias(float* bias, Routing<C> const& routing, d
       std::nth_element(g.begin(), g.begin() + static_cast<std::ptrdiff_t>(below), g.end());
       mean += double{g[below]} / E;
     }
-    for (int e = 0; e < E; ++e) bias[e] += static_cast<float>(rate * (double{gap[e][below]} - mean - double{bias[e]}));
+    for (int e = 0; e < E; ++e)                  // an infinite bias, by which the caller bars an expert, stays
+      if (finite(bias[e])) bias[e] = static_cast<float>(double{bias[e]} + rate * (double{gap[e][below]} - mean - double{bias[e]}));
   }
 }
 

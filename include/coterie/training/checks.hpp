@@ -33,7 +33,7 @@ template <Config C, DType D> void each_gradient(Gradients<C, D> const& to, std::
   }
   vector("Gradients::router_x", to.router_x, tokens * H), vector("Gradients::logits", to.logits, tokens * N), vector("Gradients::routing_weight", to.routing_weight, tokens * slots(C));
 }
-// Every gradient that is wanted must be aligned, its matrices' strides positive, and apart from what `arguments` holds: the call's own memory.
+// Every gradient that is wanted must be aligned, its matrices' elements apart, and all of it apart from what `arguments` holds: the call's own memory.
 // That gradients are apart from each other is the caller's business: the experts' are written at the same time.
 template <Config C, DType D> void check_gradients(Arguments const& arguments, Gradients<C, D> const& to, std::int64_t tokens) {
   auto const vector = [&](char const* name, auto* data, std::int64_t n) {
@@ -43,7 +43,12 @@ template <Config C, DType D> void check_gradients(Arguments const& arguments, Gr
   };
   each_gradient(to, tokens, vector, [&](char const* name, auto const& m) {
     if (!m.data) return;
-    arguments.require(m.out_stride > 0 && m.in_stride > 0, "gradients: a matrix's strides must be positive", m.out_stride < m.in_stride ? m.out_stride : m.in_stride, 1);
+    constexpr std::int64_t most = std::int64_t{1} << 40;                 // elements: no memory is as large, and no extent overflows
+    auto const [less, more] = m.out_stride < m.in_stride ? std::pair{m.out_stride, m.in_stride} : std::pair{m.in_stride, m.out_stride};
+    arguments.require(less > 0, "gradients: a matrix's strides must be positive", less, 1);
+    arguments.require(more <= most / (m.outputs > m.inputs ? m.outputs : m.inputs), "gradients: a matrix's strides reach beyond any memory", more, most / (m.outputs > m.inputs ? m.outputs : m.inputs));
+    std::int64_t const inner = m.out_stride < m.in_stride ? m.outputs : m.inputs;
+    arguments.require(more > (inner - 1) * less || m.outputs == 1 || m.inputs == 1, "gradients: a matrix's elements must not overlap: the larger stride", more, (inner - 1) * less + 1);
     vector(name, m.data, (m.outputs - 1) * m.out_stride + (m.inputs - 1) * m.in_stride + 1);
   });
 }
