@@ -1,6 +1,6 @@
 // Where everything stands in a packed layer: one list, read by the packer and by every stage of a backend. Shape says how
-// the backend lays out one matrix: {outputs, inputs, paired}, elements(), bytes<T>() of one matrix, the alignment of every piece in
-// bytes, and expert_t, what expert weights are kept as.
+// the backend lays out one matrix: {outputs, inputs, paired}, elements(), bytes<T>() of one matrix, place<T>() of an element in it, the
+// alignment of every piece in bytes, and expert_t, what expert weights are kept as.
 #pragma once
 #include "stages.hpp"
 
@@ -8,6 +8,9 @@ namespace coterie { inline namespace v0 {
 
 // Raised with every change of what stands where, here or inside a matrix of a backend: packed files of another are refused.
 inline constexpr std::uint32_t packed_layout_version = 1;
+
+// The matrices of an expert (Packer::offset).
+enum class ExpertMatrix : int { gate, up, down };
 
 template <Config C, class Shape>
 struct PackedLayout {

@@ -35,6 +35,18 @@ class PackerOf {
 
   static constexpr std::size_t bytes(std::int64_t table_rows = 0) { return Layout::make(C.experts, table_rows).bytes; }
 
+  // Where weight (output, input) of an expert's matrix stands, in bytes from the beginning of the packed layer, as an element_t<C.weights>. A step
+  // that writes new weights there has nothing to pack; padding stays zero. Not of quantised weights.
+  COTERIE_HD static constexpr std::size_t offset(int expert, ExpertMatrix which, std::int64_t output, std::int64_t input) {
+    static_assert(is_float(C.weights), "coterie::Packer::offset: quantised weights do not stand one by one");
+    using T = element_t<is_float(C.weights) ? C.weights : C.dtype>;
+    constexpr Layout l = experts_at;
+    constexpr typename Sink::Shape gate_up = Layout::gate_up, down = Layout::down;
+    std::size_t const base = l.expert_panels + static_cast<std::size_t>(expert) * l.expert_stride;
+    if (which == ExpertMatrix::down) return base + l.expert_down + sizeof(T) * static_cast<std::size_t>(Sink::Shape::template place<T>(down, 0, output, input));
+    return base + sizeof(T) * static_cast<std::size_t>(Sink::Shape::template place<T>(gate_up, which == ExpertMatrix::up, output, input));
+  }
+
   explicit PackerOf(B const& on, std::span<std::byte> memory = {}, std::int64_t table_rows = 0, Where at = Where::here())
       : layout_(Layout::make(C.experts, counted(table_rows, at))), sink_(on, memory, layout_.bytes, at) {
     header_.table_rows = table_rows;
@@ -130,6 +142,7 @@ class PackerOf {
   }
 
  private:
+  static constexpr Layout experts_at = Layout::make(C.experts, 0);      // for device code, which calls no make()
   // Token ids are 32-bit, so no table has more rows, and bytes() cannot overflow.
   static std::int64_t counted(std::int64_t table_rows, Where at) {
     if constexpr (!Sink::template holds<config>) fail(std::string("Packer: the ") + Sink::backend + " backend does not hold " + Sink::template refusal<config>(), at);

@@ -306,6 +306,42 @@ TEST_CASE("pack: the caller's memory is filled in place, and nothing beside it")
   for (std::size_t i = 0; i < 256; ++i) touched += (after[i] != std::byte{0xa5}) + (after[256 + bytes + i] != std::byte{0xa5});
   CHECK(touched == 0);
 }
+namespace {
+// What an optimiser does: new weights go where they stand.
+template <Config C> struct Update {
+  static constexpr Config config = C;
+  using T = element_t<C.weights>;
+  std::byte* packed;
+  T const *gate, *up, *down;                     // [E][F][W], [E][F][W], [E][W][F]
+};
+template <class P> __global__ void update_kernel(P const p) {
+  using Where = Packer<P::config, Cuda>;
+  constexpr int F = P::config.ffn, W = width(P::config);
+  int const e = static_cast<int>(blockIdx.x);
+  auto const at = [&](ExpertMatrix which, int o, int i) -> typename P::T& { return *reinterpret_cast<typename P::T*>(p.packed + Where::offset(e, which, o, i)); };
+  for (int n = static_cast<int>(threadIdx.x); n < F * W; n += static_cast<int>(blockDim.x)) {
+    at(ExpertMatrix::gate, n / W, n % W) = p.gate[e * F * W + n], at(ExpertMatrix::up, n / W, n % W) = p.up[e * F * W + n];
+    at(ExpertMatrix::down, n / F, n % F) = p.down[e * F * W + n];
+  }
+}
+}
+TEST_CASE("pack: weights written where they stand are packed") {
+  constexpr std::size_t bytes = Packer<small, Cuda>::bytes(), experts = device::PackedLayout<small>::make(4, 0).expert_panels;
+  simt::Array<std::byte> memory(bytes);
+  Checkpoint<small, DType::bf16> const first{1, Strides::plain}, second{2, Strides::plain};
+  Cuda const on{};
+  (void)first.pack(on, Home::pageable, {memory.data(), bytes});
+  List<DType::bf16> gate, up, down;
+  for (std::size_t e = 0; e < 4; ++e)
+    for (auto [to, from] : {std::pair{&gate, &second.gate[e].v}, {&up, &second.up[e].v}, {&down, &second.down[e].v}}) to->insert(to->end(), from->begin(), from->end());
+  simt::Array<bf16> const all_gate(gate), all_up(up), all_down(down);
+  launch(update_kernel<Update<small>>, {.grid = dim3(4), .block = dim3(64)}, on.stream, Where::here(), Update<small>{memory.data(), all_gate.data(), all_up.data(), all_down.data()});
+  check(cudaDeviceSynchronize());
+  auto const want = second.pack(on, Home::pageable);
+  simt::Array<std::byte> const wanted(bytes);
+  check(cudaMemcpy(wanted.data(), want.view().data, bytes, cudaMemcpyDeviceToDevice));
+  CHECK(std::memcmp(memory.get().data() + experts, wanted.get().data() + experts, bytes - experts) == 0);
+}
 TEST_CASE("pack: a table of ids, whole or row by row") {
   constexpr Config c{.experts = 2, .top_k = 2, .hidden = 8, .ffn = 8, .router = {.select = Select::table}};
   std::vector<std::int32_t> ids(7 * 5);

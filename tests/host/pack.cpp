@@ -38,6 +38,17 @@ template <Config C> void round_trip(bool transposed) {
   }
   Host const on{.threads = 2};
   auto const packed = pack(on, weights);
+  std::size_t elsewhere = 0;
+  auto const stands = [&](int expert, ExpertMatrix which, auto matrix) {
+    for (int o = 0; o < matrix.outputs; ++o)
+      for (int i = 0; i < matrix.inputs; ++i)
+        elsewhere += std::memcmp(packed.view().data + Packer<C, Host>::offset(expert, which, o, i), &matrix.data[o * matrix.out_stride + i * matrix.in_stride], sizeof(T)) != 0;
+  };
+  for (std::size_t i = 0; i < e; ++i) {
+    if constexpr (gated(C.expert.act)) stands(static_cast<int>(i), ExpertMatrix::gate, weights.gate[i]);
+    stands(static_cast<int>(i), ExpertMatrix::up, weights.up[i]), stands(static_cast<int>(i), ExpertMatrix::down, weights.down[i]);
+  }
+  CHECK(elsewhere == 0);
   for (int i = 0; i < C.experts; ++i) {
     std::vector<T> back(3 * n);
     std::size_t const k = static_cast<std::size_t>(i);

@@ -445,6 +445,11 @@ TEST_CASE("as docs/training.md writes it") {
   auto const [routing, batch] = watched.chosen(on, watched_cache, tokens);
   balance::Losses<C>{.routing = routing, .coefficient = 1e-2}.load({dlogits.data(), tokens});
   watched.backward(on, {.x = x}, watched_cache, dy, dx, gradients, workspace, {dlogits.data(), tokens});
+  int const expert = 5, output = 19, input = 23;
+  std::size_t const at = Packer<C, Host>::offset(expert, ExpertMatrix::gate, output, input);   // bytes into the packed layer; in a kernel Packer<C, Cuda>
+  float stands = 0;
+  std::memcpy(&stands, packed.view().data + at, sizeof stands);
+  CHECK(stands == 0.25f);
   CHECK(balance::statistics<C>(routing, batch).load[0] == 3);            // ties go to the first experts
   CHECK(dlogits[0] > 0);
   CHECK(dlogits[5] < 0);

@@ -23,6 +23,10 @@ struct RowShape {
   // A multiple of 128 bytes for every type, so that what follows is aligned for TMA.
   COTERIE_HD constexpr std::int64_t elements() const { return round_up(rows() * pitch(), 64); }
   template <class T> static constexpr std::size_t bytes(RowShape shape) { return static_cast<std::size_t>(shape.elements()) * sizeof(T); }
+  // Of output o and input i, in elements; half of a pair: 0 the gate, 1 the up.
+  template <class T> COTERIE_HD static constexpr std::int64_t place(RowShape shape, int half, std::int64_t o, std::int64_t i) {
+    return (shape.paired ? o / interleave * (2 * interleave) + half * interleave + o % interleave : o) * shape.pitch() + i;
+  }
   // Quantised experts are planned with and refused when they are packed.
   template <Config C> using expert_t = element_t<is_float(C.weights) ? C.weights : C.dtype>;
 };

@@ -33,6 +33,8 @@ struct PanelShape {
     if constexpr (requires { T::panel_bytes(shape); }) return static_cast<std::size_t>(shape.panels() * T::panel_bytes(shape));
     else return static_cast<std::size_t>(shape.elements()) * sizeof(T);
   }
+  // Of output o and input i, in elements; half of a pair: 0 the gate, 1 the up.
+  template <class T> static constexpr std::int64_t place(PanelShape shape, int half, std::int64_t o, std::int64_t i);
   template <Config C> using expert_t = typename std::conditional_t<is_float(C.weights), element<C.weights>, std::type_identity<Quantised<C.weights, C.quant>>>::type;
 };
 
@@ -40,6 +42,12 @@ struct PanelShape {
 template <class T> constexpr int tile_offset(int o, int i) {
   if constexpr (std::is_same_v<T, bf16>) return i / 2 * (2 * tile_outputs) + o * 2 + i % 2;
   else return i * tile_outputs + o;
+}
+
+template <class T> constexpr std::int64_t PanelShape::place(PanelShape shape, int half, std::int64_t o, std::int64_t i) {
+  if (!shape.paired) half = static_cast<int>(o % panel_outputs / tile_outputs);
+  std::int64_t const panel = o / (shape.paired ? tile_outputs : panel_outputs);
+  return panel * shape.panel_elements() + i / tile_inputs * (2 * tile_elements) + half * tile_elements + tile_offset<T>(static_cast<int>(o % tile_outputs), static_cast<int>(i % tile_inputs));
 }
 
 // A checkpoint matrix without its shape in the type, so that one packing loop serves every layer of a program.
