@@ -183,7 +183,7 @@ phase_sanitize() {
   build_tests
   for tool in memcheck racecheck synccheck initcheck; do
     for name in dispatch router product combine experts pack graph layer backward training; do
-      [[ -x $programs/$name && ( $tool == memcheck || ! $name =~ ^(experts|pack|graph|layer|backward|training)$ ) ]] || continue
+      [[ -x $programs/$name && ( $tool == memcheck || ! $name =~ ^(experts|pack|graph|layer|training)$ ) ]] || continue
       log=$logs/sanitize-$tool-$name.txt code=0 seconds=$(at_most 20)
       ((seconds >= 5)) || { cut+=("$tool $name"); continue; }
       bounded "$seconds" "$sanitizer" --tool "$tool" --error-exitcode 9 "$programs/$name" >"$log" 2>&1 || code=$?

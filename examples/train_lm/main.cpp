@@ -1,6 +1,6 @@
 // A model that learns: a byte-level language model of Coterie layers, trained without balancing, with an auxiliary loss and with loss-free
 // biases, beside dense models of its active and of its total size.
-//   examples/run.sh --train [--quick] [--steps N] [--out DIR] [--text FILE...]     six minutes on two cores; --quick: one seed, three
+//   examples/run.sh --train [--quick] [--steps N] [--out DIR] [--text FILE...]     under ten minutes on two cores; --quick: one seed, three
 #include "checkpoint.hpp"
 #include "report.hpp"
 #include <atomic>

@@ -7,6 +7,23 @@ namespace steps {
 
 // 0.02: four roundings to bf16 in a row, each of which may fall to the other side.
 TEST_CASE("training: gradients are the host's") { agree<mixtral>("mixtral", 0.02); }
+TEST_CASE("training: and in fp16") { agree<mixtral_fp16>("mixtral, fp16", 0.005); }
+TEST_CASE("training: sums over tokens, in one piece and in several") {
+  for (std::int64_t rows : {512, 513, 1024, 1025}) {
+    constexpr int columns = 40;
+    std::vector<float> from, want(columns, 3);
+    for (std::int64_t i = 0; i < rows * columns; ++i) from.push_back(static_cast<float>(i * 7 % 11 - 5)), want[static_cast<std::size_t>(i % columns)] += from.back();
+    simt::Array<float> const numbers(from), pieces(static_cast<std::size_t>(device::sum_pieces(rows, columns)) + 1);
+    simt::Array<float> to(columns);
+    to.put(std::vector<float>(columns, 3));
+    CAPTURE(rows);
+    CHECK(simt::failure_of([&] {
+      device::token_sums(Cuda{}, numbers.data(), rows, columns, to.data(), 0, pieces.data(), Where::here());
+      check(cudaDeviceSynchronize());
+      return same(to.get(), want);
+    }) == "");
+  }
+}
 TEST_CASE("training: small whole numbers: the host's to the bit, whoever gets the tokens") {
   for (std::int64_t tokens : {1, 9, 70}) {
     Data<whole> data(tokens, 30 + static_cast<std::uint64_t>(tokens), true);

@@ -1,5 +1,4 @@
 // Training on the GPU, or in the emulator: every part that a gradient goes through, against the host's.
-#include "product_syncs.hpp"
 #include "training/configs.hpp"
 #include "training/step.hpp"
 
@@ -23,20 +22,18 @@ TEST_CASE("training: every part of the way out and in") {
   agree<dropping>("capacity, averaged shared experts", 1e-5);
   agree<given>("a given routing, capacity, shared experts", 1e-5);
 }
-namespace {
-template <Config C> void check_syncs(std::vector<std::string> const& names) {
-  Data<C> const data(13, 5);
-  Step<C> const step(data, Arch::best);
-  Result const first = step();
-  auto const run = [&] { return other_bits(first, step()); };
-  CHECK(simt::survives(18, run) == "");
-  cuda_tests::check_waits(run, names);
-}
-}
-TEST_CASE("training: the same bits under every schedule, and every synchronisation is needed, of what not every layer has") {
-  check_syncs<latent>({"combine_enter: the kernel ahead", "latent_backward: the kernel ahead", "gather_finish: the kernel ahead", "add: the kernel ahead"});
-  check_syncs<given>({"after_drop: the kernel ahead"});
-  check_syncs<biased>({"jitter_backward: the kernel ahead"});
+// Whatever stands between the caller's rows: NaN.
+TEST_CASE("training: rows of the caller's, apart, of a width that no wide load ends at") {
+  Data<latent_odd> const data(13, 21);
+  Result const want = on_host<latent_odd>(data, 0, 0);
+  for (Arch arch : cuda_tests::arches()) {
+    Step<latent_odd> const step(data, arch, {}, nullptr, 7);
+    Result got;
+    CHECK(simt::failure_of([&] { got = step(); }) == "");
+    Apart const a = apart(got, want, 1);
+    INFO(std::string(ct::name(arch)), ": ", a.where);
+    CHECK(a.error < 0.02);
+  }
 }
 
 }

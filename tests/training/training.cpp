@@ -1,4 +1,4 @@
-// Gradients of whole layers against central differences of the reference, in double: every weight and input of configs that between them have
+// Gradients of whole layers against central differences of the reference, in double: five elements of every weight and input of configs that have between them
 // every part a gradient goes through; the forward pass is Layer's, bit for bit; caches and workspaces as large as they say; accumulation
 // and overwriting, in fp32, bf16 and fp16; the same bits for any number of threads.
 #include <coterie/balance.hpp>

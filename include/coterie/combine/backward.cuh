@@ -53,7 +53,7 @@ struct CombineBackward<C, Cuda> {
     auto const work = work_of(c, p);
     by_token(device::combine_enter_kernel<Kernels>, on, work, n, at);
     if constexpr (latent) {
-      Arch const path = on.path(at);
+      Arch const path = callers_path(on, at);
       device::Reader<config> const weights{c.packed.data};
       constexpr std::int64_t pitch = Layout::latent_up.pitch();
       device::multiply_backward(on, path, device::BackwardProduct<V, V, device::StoreRows<float>>{.a = c.dy.data, .a_stride = c.dy.stride, .map = nullptr, .b = weights.template at<V>(weights.layout.latent_up_panels),
@@ -105,7 +105,7 @@ struct CombineBackward<C, Cuda> {
       Arch const path = on.path(at);
       constexpr std::int64_t pitch = Layout::latent_up.pitch();
       if (to.latent.down.data)
-        device::add_gradient(on, path, device::GradientProduct<V, V, device::DenseGradient<element_t<D>>>{.p = p.z, .p_stride = pitch, .p_map = nullptr, .q = c.in.x.data, .q_stride = c.in.x.stride, .q_map = nullptr,
+        device::add_gradient(on, callers_path(on, at), device::GradientProduct<V, V, device::DenseGradient<element_t<D>>>{.p = p.z, .p_stride = pitch, .p_map = nullptr, .q = c.in.x.data, .q_stride = c.in.x.stride, .q_map = nullptr,
                              .outputs = W, .inputs = H, .groups = one(n), .to = {.data = to.latent.down.data, .out_stride = to.latent.down.out_stride, .in_stride = to.latent.down.in_stride, .overwrite = to.overwrite}}, at);
       device::multiply_backward(on, path, device::BackwardProduct<V, V, device::StoreRows<float>>{.a = p.z, .a_stride = pitch, .map = nullptr, .b = weights.template at<V>(weights.layout.latent_down_panels),
                                 .b_group = 0, .b_pitch = Layout::latent_down.pitch(), .depth = W, .groups = one(n), .epilogue = {.to = p.du, .stride = H, .columns = H}}, at);
@@ -116,6 +116,8 @@ struct CombineBackward<C, Cuda> {
   }
 
  private:
+  // Where rows of the caller are multiplied: what stands behind them, up to a multiple of 8, may be anything, NaN too.
+  static Arch callers_path(Cuda const& on, Where at) { return C.hidden % 8 == 0 ? on.path(at) : Arch::plain; }
   struct Pieces {
     V* z;                                        // [T,pitch W]
     float *du, *factor, *pieces;                 // [T,the wider of W and H], [T], scratch of sums

@@ -16,7 +16,7 @@ struct RouterBackward<C, Cuda> {
   using RouterT = typename Layout::RouterT;
   static constexpr int E = C.experts, N = logit_columns(C), H = C.hidden, S = slots(C);
   static constexpr bool learned = Forward::learned, has_logits = Forward::has_logits, noisy = C.router.noise == Noise::softplus, jittered = C.router.noise == Noise::jitter;
-  static constexpr bool halved = learned && !jittered && std::is_same_v<V, bf16> && std::is_same_v<RouterT, bf16>;
+  static constexpr bool halved = learned && !jittered && H % 8 == 0 && std::is_same_v<V, bf16> && std::is_same_v<RouterT, bf16>;
   static constexpr int columns = device::half_columns<RouterBackward>;   // of half a row
   static_assert(C.router.input != RouterInput::given, "coterie::RouterBackward: given routing has no router to train");
 

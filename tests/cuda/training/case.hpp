@@ -150,6 +150,7 @@ inline Apart apart(Result const& got, Result const& want, double least = 0.02) {
 template <ct::Config C> Result on_host(Data<C> const& data, float start, int overwrite);
 
 inline constexpr ct::Config mixtral = in(ct::DType::bf16, {.experts = 8, .top_k = 2, .hidden = 64, .ffn = 32});
+inline constexpr ct::Config mixtral_fp16 = in(ct::DType::fp16, mixtral);
 // Whole numbers stay whole: no exponential, no division.
 inline constexpr ct::Config whole = in(ct::DType::fp32, {.experts = 5, .top_k = 3, .hidden = 12, .ffn = 8, .router = {.input = ct::RouterInput::given, .scale = 2, .scale_on = ct::ScaleOn::routed_sum},
                                                          .expert = {.act = ct::Act::relu, .identity = 2, .skip = 1}, .shared = {.ffn = 4}});

@@ -9,6 +9,7 @@ template Result on_host<grouped>(Data<grouped> const&, float, int);
 template Result on_host<null_experts>(Data<null_experts> const&, float, int);
 template Result on_host<latent>(Data<latent> const&, float, int);
 template Result on_host<latent_bf16>(Data<latent_bf16> const&, float, int);
+template Result on_host<latent_odd>(Data<latent_odd> const&, float, int);
 template Result on_host<router_rows>(Data<router_rows> const&, float, int);
 template Result on_host<dropping>(Data<dropping> const&, float, int);
 template Result on_host<given>(Data<given> const&, float, int);

@@ -19,16 +19,17 @@ template <Config C, DType D = DType::fp32> class Step {
   using V = element_t<C.dtype>;
 
  public:
-  Step(Data<config> const& data, Arch arch, TrainingOptions options = {}, cudaStream_t stream = nullptr)
-      : data_(data), on_{stream, arch}, raw_(filled(data)), packed_(ct::pack(Cuda{}, *raw_)), layer_(packed_.view(), {}, options), to_(new Gradients<config, D>) {
+  Step(Data<config> const& data, Arch arch, TrainingOptions options = {}, cudaStream_t stream = nullptr, int gap = 0)
+      : data_(data), stride_(C.hidden + gap), on_{stream, arch}, raw_(filled(data)), packed_(ct::pack(Cuda{}, *raw_)), layer_(packed_.view(), {}, options), to_(new Gradients<config, D>) {
     in_ = data.inputs([&](auto const& v) { return keep(v); });
+    if (gap > 0) in_.x = {keep(apart(data.x)), data.tokens, stride_};
     data.places(*to_, [&]<class E>(std::string const& name, std::int64_t n) {
       Taken t{name, static_cast<std::size_t>(n), sizeof(E), bytes(static_cast<std::size_t>(n) * sizeof(E))};
       taken_.push_back(t);
       return reinterpret_cast<E*>(t.memory);
     });
     std::int64_t const n = data.tokens;
-    dy_ = keep(data.dy), dlogits_ = keep(data.dlogits);
+    dy_ = keep(apart(data.dy)), dlogits_ = keep(data.dlogits);
     y_ = reinterpret_cast<V*>(bytes(size() * sizeof(V))), dx_ = reinterpret_cast<V*>(bytes(size() * sizeof(V)));
     cache_ = scratch(layer_.cache_bytes(on_, n)), workspace_ = scratch(layer_.training_workspace_bytes(on_, n));
   }
@@ -47,7 +48,7 @@ template <Config C, DType D = DType::fp32> class Step {
     layer_.forward(on_, in_, Rows<V, C.hidden>{y_, n}, cache_, workspace_);
     Rows<float const, logit_columns(C)> dlogits{};
     if constexpr (Data<config>::has_logits) dlogits = {dlogits_, n};
-    layer_.backward(on_, in_, cache_, Rows<V const, C.hidden>{dy_, n}, Rows<V, C.hidden>{dx_, n}, *to_, workspace_, dlogits);
+    layer_.backward(on_, in_, cache_, Rows<V const, C.hidden>{dy_, n, stride_}, Rows<V, C.hidden>{dx_, n}, *to_, workspace_, dlogits);
   }
   Result result() const {
     Result r;
@@ -67,7 +68,7 @@ template <Config C, DType D = DType::fp32> class Step {
   };
   Call call() const {
     std::int64_t const n = data_.tokens;
-    return {on_, in_, {y_, n}, {dx_, n}, {dy_, n}, cache_, workspace_, to_.get()};
+    return {on_, in_, {y_, n}, {dx_, n}, {dy_, n, stride_}, cache_, workspace_, to_.get()};
   }
   Layer<config, Cuda> const& layer() const { return layer_; }
   // What differs from the router's own choices in what the cache says was chosen, after a forward pass that kept all logits.
@@ -106,6 +107,17 @@ template <Config C, DType D = DType::fp32> class Step {
   std::size_t size() const { return static_cast<std::size_t>(data_.tokens * C.hidden); }
   std::byte* bytes(std::size_t n) const { return memory_.emplace_back(new simt::Array<std::byte>(n ? n : 1))->data(); }
   std::span<std::byte> scratch(std::size_t n) const { return {bytes(n + 13) + 13, n}; }      // aligned to nothing, and no byte more
+  // Rows of the caller's, stride_ apart, with NaN between them; behind the last one is nothing.
+  std::vector<V> apart(std::vector<V> const& v) const {
+    auto const width = static_cast<std::size_t>(C.hidden), stride = static_cast<std::size_t>(stride_);
+    std::vector<V> to;
+    for (std::size_t t = 0; t * width < v.size() && v.size() >= width; ++t) {
+      to.resize(t * stride, from_float<V>(__builtin_nanf("")));
+      to.insert(to.end(), v.begin() + static_cast<std::ptrdiff_t>(t * width), v.begin() + static_cast<std::ptrdiff_t>((t + 1) * width));
+    }
+    if (to.empty()) to.resize(1);
+    return to;
+  }
   template <class T> T* keep(std::vector<T> const& v) const {
     T* const to = reinterpret_cast<T*>(bytes(v.size() * sizeof(T)));
     check(cudaMemcpy(to, v.data(), v.size() * sizeof(T), cudaMemcpyHostToDevice));
@@ -122,6 +134,7 @@ template <Config C, DType D = DType::fp32> class Step {
   }
 
   Data<config> const& data_;
+  std::int64_t stride_;
   Cuda on_;
   std::unique_ptr<Weights<config>> raw_;
   Packed<config, Cuda> packed_;
