@@ -11,14 +11,23 @@ TEST_CASE("training: and in fp16") { agree<mixtral_fp16>("mixtral, fp16", 0.005)
 TEST_CASE("training: sums over tokens, in one piece and in several") {
   for (std::int64_t rows : {512, 513, 1024, 1025}) {
     constexpr int columns = 40;
-    std::vector<float> from, want(columns, 3);
-    for (std::int64_t i = 0; i < rows * columns; ++i) from.push_back(static_cast<float>(i * 7 % 11 - 5)), want[static_cast<std::size_t>(i % columns)] += from.back();
-    simt::Array<float> const numbers(from), pieces(static_cast<std::size_t>(device::sum_pieces(rows, columns)) + 1);
+    constexpr int stride = 43;
+    std::vector<bf16> from;
+    std::vector<float> weight, want(columns, 3);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      weight.push_back(static_cast<float>(r % 5 - 2));
+      for (int c = 0; c < stride; ++c) {
+        from.push_back(from_float<bf16>(c < columns ? static_cast<float>((r * columns + c) * 7 % 11 - 5) : __builtin_nanf("")));
+        if (c < columns) want[static_cast<std::size_t>(c)] += weight.back() * to_float(from.back());
+      }
+    }
+    simt::Array<bf16> const numbers(from);
+    simt::Array<float> const of(weight), pieces(static_cast<std::size_t>(device::sum_pieces(rows, columns)) + 1);
     simt::Array<float> to(columns);
     to.put(std::vector<float>(columns, 3));
     CAPTURE(rows);
     CHECK(simt::failure_of([&] {
-      device::token_sums(Cuda{}, numbers.data(), rows, columns, to.data(), 0, pieces.data(), Where::here());
+      device::token_sums(Cuda{}, numbers.data(), stride, of.data(), rows, columns, to.data(), 0, pieces.data(), Where::here());
       check(cudaDeviceSynchronize());
       return same(to.get(), want);
     }) == "");

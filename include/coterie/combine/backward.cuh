@@ -63,7 +63,7 @@ struct CombineBackward<C, Cuda> {
         device::add_gradient(on, path, device::GradientProduct<V, V, device::DenseGradient<element_t<D>>>{.p = c.dy.data, .p_stride = c.dy.stride, .p_map = nullptr, .q = p.z, .q_stride = pitch, .q_map = nullptr,
                              .outputs = H, .inputs = W, .groups = one(n), .to = {.data = to.latent.up.data, .out_stride = to.latent.up.out_stride, .in_stride = to.latent.up.in_stride, .overwrite = to.overwrite}}, at);
       if constexpr (rms)
-        if (to.latent.norm) device::token_sums(on, p.du, n, W, to.latent.norm, to.overwrite, p.pieces, at);
+        if (to.latent.norm) device::token_sums(on, p.du, W, nullptr, n, W, to.latent.norm, to.overwrite, p.pieces, at);
     }
   }
 
@@ -80,10 +80,8 @@ struct CombineBackward<C, Cuda> {
     if constexpr (mixes > 0)
       for (int m = 0; m < mixes; ++m) {
         float const* const d = m == 0 ? c.dmix_routed : c.dmix_shared;
-        if (to.shared.mix_bias) device::token_sums(on, d, n, 1, to.shared.mix_bias + m, to.overwrite, p.pieces, at);
-        if (to.shared.mix)
-          device::add_gradient(on, on.path(at), device::GradientProduct<float, V, device::DenseGradient<float>>{.p = d, .p_stride = 1, .p_map = nullptr, .q = c.in.x.data, .q_stride = c.in.x.stride, .q_map = nullptr,
-                               .outputs = 1, .inputs = H, .groups = one(n), .to = {.data = to.shared.mix + m * H, .out_stride = H, .in_stride = 1, .overwrite = to.overwrite}}, at);
+        if (to.shared.mix_bias) device::token_sums(on, d, 1, nullptr, n, 1, to.shared.mix_bias + m, to.overwrite, p.pieces, at);
+        if (to.shared.mix) device::token_sums(on, c.in.x.data, c.in.x.stride, d, n, H, to.shared.mix + m * H, to.overwrite, p.pieces, at);
       }
   }
 
@@ -126,7 +124,7 @@ struct CombineBackward<C, Cuda> {
     Pieces p{};
     if constexpr (latent) p.z = arena.take<V>(tokens * Layout::latent_up.pitch()), p.du = arena.take<float>(tokens * (W > H ? W : H));
     if constexpr (rms) p.factor = arena.take<float>(tokens);
-    if constexpr (rms || mixes > 0) p.pieces = arena.take<float>(device::sum_pieces(tokens, rms ? W : 1));
+    if constexpr (rms || mixes > 0) p.pieces = arena.take<float>(device::sum_pieces(tokens, mixes > 0 && (!rms || H > W) ? H : W));
     return p;
   }
   Pieces pieces(Cuda const& on, std::int64_t tokens, std::span<std::byte> scratch, Where at) const {

@@ -61,7 +61,7 @@ struct RouterBackward<C, Cuda> {
                                                             .dnoise = p.dnoise, .dscale = p.dscale, .drouter = p.drouter,
                                                             .halves = path == Arch::plain ? nullptr : p.halves});
     auto const sums = [&](float const* values, int columns, float* into) {
-      if (into) device::token_sums(on, values, n, columns, into, to.overwrite, p.pieces, at);
+      if (into) device::token_sums(on, values, columns, nullptr, n, columns, into, to.overwrite, p.pieces, at);
     };
     if constexpr (has_logits && C.router.bias) sums(p.dz, N, to.router_bias);
     if constexpr (C.router.expert_scale != 0) sums(p.dscale, E, to.expert_scale);
