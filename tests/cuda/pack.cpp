@@ -342,6 +342,37 @@ TEST_CASE("pack: weights written where they stand are packed") {
   check(cudaMemcpy(wanted.data(), want.view().data, bytes, cudaMemcpyDeviceToDevice));
   CHECK(std::memcmp(memory.get().data() + experts, wanted.get().data() + experts, bytes - experts) == 0);
 }
+TEST_CASE("pack: device memory is packed in place without waiting, in a graph that reads what is there when it runs") {
+  constexpr std::size_t bytes = Packer<odd, Cuda>::bytes(), E = odd.experts, F = odd.ffn, H = odd.hidden, each = F * H;
+  Checkpoint<odd, DType::fp32> const first{1, Strides::plain}, second{2, Strides::plain};
+  simt::Array<std::byte> memory(bytes);
+  simt::Array<float> router(E * H), up(E * each), down(E * each), bias(first.bias.size());
+  auto const put = [&](Checkpoint<odd, DType::fp32> const& from) {
+    List<DType::fp32> ups, downs;
+    for (std::size_t e = 0; e < E; ++e) ups.insert(ups.end(), from.up[e].v.begin(), from.up[e].v.end()), downs.insert(downs.end(), from.down[e].v.begin(), from.down[e].v.end());
+    router.put(from.router.v), up.put(ups), down.put(downs), bias.put(from.bias);
+  };
+  cudaStream_t stream = nullptr;
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  Packer<odd, Cuda> packer{Cuda{stream}, {memory.data(), bytes}};
+  Weights<odd> raw{};
+  raw.router.data = router.data();
+  for (std::size_t e = 0; e < E; ++e) raw.up_bias[e] = bias.data() + (E + e) * F, raw.down_bias[e] = bias.data() + 2 * E * F + e * H;
+  packer.router(raw);
+  for (std::size_t e = 0; e < E; ++e) packer.expert<DType::fp32>(static_cast<int>(e), {}, {.data = up.data() + e * each}, {.data = down.data() + e * each});
+  check(cudaStreamEndCapture(stream, &graph));
+  check(cudaGraphInstantiate(&executable, graph, 0));
+  for (auto const* checkpoint : {&first, &second}) {
+    put(*checkpoint);
+    check(cudaGraphLaunch(executable, stream));
+    check(cudaStreamSynchronize(stream));
+    CHECK(checkpoint->want.differs(memory.data()) == "");
+  }
+  check(cudaGraphExecDestroy(executable)), check(cudaGraphDestroy(graph)), check(cudaStreamDestroy(stream));
+}
 TEST_CASE("pack: a table of ids, whole or row by row") {
   constexpr Config c{.experts = 2, .top_k = 2, .hidden = 8, .ffn = 8, .router = {.select = Select::table}};
   std::vector<std::int32_t> ids(7 * 5);

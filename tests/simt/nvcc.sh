@@ -14,7 +14,7 @@ command -v "$nvcc" >/dev/null || { echo "skipped: nvcc is missing"; exit 77; }
 # An instruction is 16 bytes; the lowest 12 bits say what it is. (Read off cubins of sm_80 and sm_90a beside what nvdisasm says.)
 declare -A codes=([HGMMA]=9f0 [HMMA]=23c [LDGSTS]=fae [LDSM]=83b [UTMALDG]=5b4 [SYNCS]=5a7 [USETMAXREG]=9c8 [WARPGROUP]=9c5 [ACQBULK]=82e [PREEXIT]=82d [FENCE]=3c6 [REDUX]=3c4 [MATCH]=3a1 [F2FP]=23e)
 # Not launched programmatically: questions to the device, packing, and what stands behind kernels of CUB or cuBLASLt.
-alone='features|pack|unpack|floats|group_tables|sorted_maps|activate_rows|add_bias|finish_logits'
+alone='features|pack|unpack|value|floats|group_tables|sorted_maps|activate_rows|add_bias|finish_logits'
 
 # "KERNEL CODE" for each code that each kernel of a cubin holds.
 opcodes() {

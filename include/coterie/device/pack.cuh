@@ -1,4 +1,5 @@
-// Packing on the GPU, from host or device memory: one matrix at a time is staged, the rest streams through a kernel.
+// Packing on the GPU, from host or device memory: one matrix at a time is staged, the rest streams through a kernel. Of device memory router()
+// and expert() only enqueue, and can be captured; finish() waits.
 #pragma once
 #include "../packer.hpp"
 #include "memory.cuh"
@@ -51,6 +52,8 @@ template <class From> __global__ void floats_kernel(float* to, Strided<From cons
   for (std::int64_t at = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; at < rows * inputs; at += step)
     to[at] = to_float(from.data[at / inputs * from.out_stride + at % inputs * from.in_stride]);
 }
+// What only the host knows, as a parameter of the launch.
+template <class T> __global__ void value_kernel(T* to, T const value) { *to = value; }
 inline Launch elementwise(std::int64_t n) {
   constexpr std::int64_t threads = 256, most = 4096;
   std::int64_t const blocks = ceil_div(n, threads);
@@ -91,7 +94,7 @@ class PackSink {
     launch(pack_kernel<T, std::remove_const_t<From>>, elementwise(shape.elements()), on_.stream, where, at<T>(offset), shape, a, b);
   }
   void floats(std::size_t offset, float const* from, std::int64_t n, Where where) {
-    check(cudaMemcpyAsync(data_ + offset, from, static_cast<std::size_t>(n) * sizeof(float), cudaMemcpyDefault, on_.stream), where);
+    copy(offset, from, static_cast<std::size_t>(n) * sizeof(float), where);
   }
   template <class M> void rows_as_floats(std::size_t offset, M const& m, int rows, Where where) {
     using From = std::remove_pointer_t<decltype(M::data)>;
@@ -102,11 +105,10 @@ class PackSink {
     constexpr std::size_t row = K * sizeof(std::int32_t);
     bool const whole = from.stride == K;         // as loaders give it: one copy
     for (std::int64_t r = 0; r < (whole ? from.rows > 0 : from.rows); ++r)
-      check(cudaMemcpyAsync(data_ + offset + static_cast<std::size_t>(r) * row, from[r], whole ? static_cast<std::size_t>(from.rows) * row : row, cudaMemcpyDefault, on_.stream), where);
+      copy(offset + static_cast<std::size_t>(r) * row, from[r], whole ? static_cast<std::size_t>(from.rows) * row : row, where);
   }
   template <class T> void value(std::size_t offset, T const& v, Where where) {
-    check(cudaMemcpyAsync(data_ + offset, &v, sizeof v, cudaMemcpyDefault, on_.stream), where);
-    check(cudaStreamSynchronize(on_.stream), where);                     // v may live on the caller's stack
+    launch(value_kernel<T>, {.grid = dim3(1), .block = dim3(1)}, on_.stream, where, at<T>(offset), v);
   }
   void zero(std::size_t offset, std::size_t bytes, Where where) { check(cudaMemsetAsync(data_ + offset, 0, bytes, on_.stream), where); }
   Buffer finish(Where where) {
@@ -118,6 +120,11 @@ class PackSink {
  private:
   template <class T> T* at(std::size_t offset) const { return reinterpret_cast<T*>(data_ + offset); }
 
+  // What is not device memory the caller may change afterwards.
+  void copy(std::size_t offset, void const* from, std::size_t bytes, Where where) {
+    check(cudaMemcpyAsync(data_ + offset, from, bytes, cudaMemcpyDefault, on_.stream), where);
+    if (bytes > 0 && kind_of(from, where) != MemoryKind::device) check(cudaStreamSynchronize(on_.stream), where);
+  }
   // The same matrix in device memory: itself, or a copy of the span of host memory that it touches. Once copied the caller may change
   // it, which is why pinned and managed memory is not read where it is, later, by the kernel.
   template <class From> Strided<From> staged(Strided<From> m, std::int64_t outputs, std::int64_t inputs, int which, Where where) {
