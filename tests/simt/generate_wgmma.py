@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Writes include/coterie/device/wgmma.cuh: asm operands cannot be a list of variable length, so every width has its own text.
+"""Writes include/coterie/device/wgmma.cuh and wgmma_mn.cuh: asm operands cannot be a list of variable length, so every width has its own text.
 
     python3 tests/simt/generate_wgmma.py > include/coterie/device/wgmma.cuh
+    python3 tests/simt/generate_wgmma.py mn > include/coterie/device/wgmma_mn.cuh
 """
+import sys
 import textwrap
 
 WIDTHS = [8, 16, 32, 64, 128, 192, 256]
+MN_WIDTHS = [128, 256]
 TYPES = {"bf16": "bf16", "fp16": "f16"}
 
 HEAD = """\
@@ -65,6 +68,39 @@ template <int N, class T> COTERIE_DEVICE void wgmma_m64k16(float (&d)[N / 2], st
 }}}
 """
 
+MN_HEAD = """\
+// wgmma of operands whose rows go along M or N instead of K (MN-major): what a gradient multiplies needs no transposed copy. Part of
+// ptx.cuh; include that. Needs sm_90a, traps elsewhere. Written by tests/simt/generate_wgmma.py.
+#pragma once
+
+namespace coterie { inline namespace v0 { namespace ptx {
+
+// A tile of 16-bit elements as TMA writes it in boxes of {64, depth} with the 128-byte swizzle: rows of 64 along M or N, one for each of
+// `depth` (a multiple of 8) along K; boxes for the next 64 along M or N one after the other. At a multiple of 1024 bytes. The next 16
+// along K are 128 further, the next box 8 * depth.
+COTERIE_DEVICE std::uint64_t descriptor_mn128(void const* tile, unsigned depth) {
+  return (shared_address(tile) & 0x3ffff) >> 4 | std::uint64_t{depth * 128 >> 4} << 16 | std::uint64_t{1024 >> 4} << 32 | std::uint64_t{1} << 62;
+}
+
+// Which operands are MN-major; the other one is K-major.
+enum class MnMajor : int { b = 1, a = 2, both = 3 };
+
+template <int N, class T> struct WgmmaMn;          // one width and type
+"""
+
+MN_TAIL = """\
+// As wgmma_m64k16, with descriptors of MN-major tiles for the operands that M names. 16-bit elements only: there is no such product of 8 bits.
+template <MnMajor M, int N, class T> COTERIE_DEVICE void wgmma_m64k16_mn(float (&d)[N / 2], std::uint64_t a, std::uint64_t b, bool accumulate) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  WgmmaMn<N, T>::template multiply<M>(d, a, b, accumulate);
+#else
+  __trap();
+#endif
+}
+
+}}}
+"""
+
 
 def wrapped(pieces, indent, quote=False):
     """Lines of at most 150 columns; with quote, adjacent string literals."""
@@ -74,26 +110,28 @@ def wrapped(pieces, indent, quote=False):
     return ("\n" + indent).join(lines)
 
 
-def product(width, name, ptx):
+def product(width, name, ptx, mn):
     count = width // 2
     registers = "{" + ", ".join(f"%{i}" for i in range(count)) + "}"
-    text = f"{{.reg .pred p; setp.ne.b32 p, %{count + 2}, 0; wgmma.mma_async.sync.aligned.m64n{width}k16.f32.{ptx}.{ptx} {registers}, %{count}, %{count + 1}, p, 1, 1, 0, 0;}}"
+    majors = f"%{count + 3}, %{count + 4}" if mn else "0, 0"
+    text = f"{{.reg .pred p; setp.ne.b32 p, %{count + 2}, 0; wgmma.mma_async.sync.aligned.m64n{width}k16.f32.{ptx}.{ptx} {registers}, %{count}, %{count + 1}, p, 1, 1, {majors};}}"
     operands = ", ".join(f'"+f"(d[{i}])' for i in range(count))
     return f"""\
-template <> struct Wgmma<{width}, {name}> {{
-  static COTERIE_DEVICE void multiply(float (&d)[{count}], std::uint64_t a, std::uint64_t b, int accumulate) {{
+template <> struct Wgmma{"Mn" if mn else ""}<{width}, {name}> {{
+  {"template <MnMajor M> " if mn else ""}static COTERIE_DEVICE void multiply(float (&d)[{count}], std::uint64_t a, std::uint64_t b, int accumulate) {{
     asm volatile({wrapped(text.split(), " " * 17, quote=True)}
                  : {wrapped(operands.split(), " " * 19)}
-                 : "l"(a), "l"(b), "r"(accumulate));
+                 : "l"(a), "l"(b), "r"(accumulate){', "n"(static_cast<int>(M) >> 1), "n"(static_cast<int>(M) & 1)' if mn else ""});
   }}
 }};
 """
 
 
-print(HEAD, end="")
+mn = sys.argv[1:] == ["mn"]
+print(MN_HEAD if mn else HEAD, end="")
 print("#if defined(__CUDA_ARCH_FEAT_SM90_ALL)")
-for width in WIDTHS:
+for width in MN_WIDTHS if mn else WIDTHS:
     for name, ptx in TYPES.items():
-        print(product(width, name, ptx), end="")
+        print(product(width, name, ptx, mn), end="")
 print("#endif\n")
-print(TAIL, end="")
+print(MN_TAIL if mn else TAIL, end="")

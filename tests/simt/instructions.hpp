@@ -1,4 +1,4 @@
-// The names of include/coterie/device/ptx.cuh, tma.cuh and wgmma.cuh, made of the engine's operations instead of PTX.
+// The names of include/coterie/device/ptx.cuh, tma.cuh, wgmma.cuh and wgmma_mn.cuh, made of the engine's operations instead of PTX.
 #pragma once
 #include <coterie/dtype.hpp>
 #include "operations.hpp"
@@ -127,7 +127,8 @@ COTERIE_DEVICE void tma_store_commit() { simt::bulk_commit(); }
 template <int N> COTERIE_DEVICE void tma_store_wait_read() { simt::bulk_wait(N, true); }
 template <int N> COTERIE_DEVICE void tma_store_wait() { simt::bulk_wait(N, false); }
 
-COTERIE_DEVICE std::uint64_t descriptor_k128(void const* tile) { return simt::descriptor(tile); }
+COTERIE_DEVICE std::uint64_t descriptor_k128(void const* tile) { return simt::descriptor(tile, 16); }
+COTERIE_DEVICE std::uint64_t descriptor_mn128(void const* tile, unsigned depth) { return simt::descriptor(tile, depth * 128); }
 COTERIE_DEVICE void wgmma_fence(At at = At::here()) { simt::wgmma_fence(at); }
 template <int M> COTERIE_DEVICE void wgmma_fence(float (&)[M], At at = At::here()) { simt::wgmma_fence(at); }
 template <int M, int L> COTERIE_DEVICE void wgmma_fence(float (&)[M], float (&)[L], At at = At::here()) { simt::wgmma_fence(at); }
@@ -137,7 +138,12 @@ template <int N, int M> COTERIE_DEVICE void wgmma_wait(float (&)[M], At at = At:
 template <int N, int M, int L> COTERIE_DEVICE void wgmma_wait(float (&)[M], float (&)[L], At at = At::here()) { simt::wgmma_wait(N, at); }
 template <int N, class T> COTERIE_DEVICE void wgmma_m64k16(float (&d)[N / 2], std::uint64_t a, std::uint64_t b, bool accumulate, At at = At::here()) {
   static_assert(N == 8 || N == 16 || N == 32 || N == 64 || N == 128 || N == 192 || N == 256, "wgmma_m64k16: a width that the library has");
-  simt::wgmma(d, N, a, b, accumulate, half_of<T>(), at);
+  simt::wgmma(d, N, {.descriptor = a}, {.descriptor = b}, accumulate, half_of<T>(), at);
+}
+enum class MnMajor : int { b = 1, a = 2, both = 3 };
+template <MnMajor M, int N, class T> COTERIE_DEVICE void wgmma_m64k16_mn(float (&d)[N / 2], std::uint64_t a, std::uint64_t b, bool accumulate, At at = At::here()) {
+  static_assert(N == 128 || N == 256, "wgmma_m64k16_mn: a width that the library has");
+  simt::wgmma(d, N, {.descriptor = a, .mn_major = M != MnMajor::b}, {.descriptor = b, .mn_major = M != MnMajor::a}, accumulate, half_of<T>(), at);
 }
 
 }}}

@@ -1,5 +1,5 @@
-// Every PTX instruction the library uses, one thin function each; no other file has asm, but for tma.cuh and wgmma.cuh, which
-// this one includes. Compiled by g++ with COTERIE_SIMT the same names come from the emulator (tests/simt/), so that the kernels
+// Every PTX instruction the library uses, one thin function each; no other file has asm, but for tma.cuh, wgmma.cuh and wgmma_mn.cuh,
+// which this one includes. Compiled by g++ with COTERIE_SIMT the same names come from the emulator (tests/simt/), so that the kernels
 // run without a GPU. Pointers are ordinary ones: the 32-bit addresses of shared memory exist in these files only.
 #pragma once
 #include "../dtype.hpp"
@@ -180,6 +180,7 @@ COTERIE_DEVICE void trap() { __trap(); }
 }}}
 #include "tma.cuh"
 #include "wgmma.cuh"
+#include "wgmma_mn.cuh"
 #elif defined(COTERIE_SIMT)
 #include "simt.hpp"
 #endif

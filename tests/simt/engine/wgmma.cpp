@@ -1,4 +1,4 @@
-// wgmma m64nNk16 with both operands in shared memory, K-major; and setmaxnreg.
+// wgmma m64nNk16 with both operands in shared memory, K-major or (128-byte swizzle only) MN-major; and setmaxnreg.
 #include "wgmma.hpp"
 #include <algorithm>
 #include <cstring>
@@ -32,10 +32,30 @@ std::uint32_t address_of(Layout const& l, int row, int k) {
   if (l.span) return swizzled(l.start + r / 8 * l.stride + r % 8 * l.span + bytes, l.span);
   return l.start + r / 8 * l.stride + bytes / 16 * l.leading + r % 8 * 16;
 }
-template <class F> void for_chunks(std::uint64_t descriptor, int first, int rows, F f) {
-  Layout const layout = layout_of(descriptor);
+// The same of an MN-major tile: rows row to row + 7 of one k. Swizzled rows hold 64 along M or N; LBO leads to the next 64, SBO to the next 8 along K.
+std::uint32_t mn_address_of(Layout const& l, int row, int k) {
+  auto const r = static_cast<std::uint32_t>(row), u = static_cast<std::uint32_t>(k);
+  return swizzled(l.start + r / 64 * l.leading + u / 8 * l.stride + u % 8 * 128 + r % 64 * 2, 128);
+}
+// f(row, k, address) of 8 elements, along K or, MN-major, along the rows.
+template <class F> void for_chunks(Operand const& operand, int first, int rows, F f) {
+  Layout const layout = layout_of(operand.descriptor);
+  if (operand.mn_major) {
+    for (int k = 0; k < 16; ++k)
+      for (int row = first; row < first + rows; row += 8) f(row - first, k, mn_address_of(layout, row, k));
+    return;
+  }
   for (int row = first; row < first + rows; ++row)
     for (int k = 0; k < 16; k += 8) f(row - first, k, address_of(layout, row, k));
+}
+template <class F> void for_values(char const* window, Half type, Operand const& operand, int first, int rows, F f) {
+  for_chunks(operand, first, rows, [&](int row, int k, std::uint32_t address) {
+    for (int i = 0; i < 8; ++i) {
+      std::uint16_t v;
+      std::memcpy(&v, window + address + 2 * i, 2);
+      f(operand.mn_major ? row + i : row, operand.mn_major ? k : k + i, value_of(v, type));
+    }
+  });
 }
 
 void compute(WarpProducts const& w, Product& p) {
@@ -44,20 +64,8 @@ void compute(WarpProducts const& w, Product& p) {
   static thread_local std::vector<float> a, b;
   a.resize(16 * 16), b.resize(static_cast<std::size_t>(16 * p.width));
   char const* const window = window_of(*w.block);
-  for_chunks(p.a, static_cast<int>(w.warp % 4) * 16, 16, [&](int row, int k, std::uint32_t address) {
-    for (int i = 0; i < 8; ++i) {
-      std::uint16_t v;
-      std::memcpy(&v, window + address + 2 * i, 2);
-      a[static_cast<std::size_t>(row * 16 + k + i)] = value_of(v, p.type);
-    }
-  });
-  for_chunks(p.b, 0, p.width, [&](int row, int k, std::uint32_t address) {
-    for (int i = 0; i < 8; ++i) {
-      std::uint16_t v;
-      std::memcpy(&v, window + address + 2 * i, 2);
-      b[static_cast<std::size_t>((k + i) * p.width + row)] = value_of(v, p.type);
-    }
-  });
+  for_values(window, p.type, p.a, static_cast<int>(w.warp % 4) * 16, 16, [&](int row, int k, float v) { a[static_cast<std::size_t>(row * 16 + k)] = v; });
+  for_values(window, p.type, p.b, 0, p.width, [&](int row, int k, float v) { b[static_cast<std::size_t>(k * p.width + row)] = v; });
   if (!p.accumulate) std::fill(p.to->value.begin(), p.to->value.end(), 0.f);
   multiply_add(p.to->value.data(), a.data(), b.data(), 16, p.width);
 }
@@ -91,14 +99,23 @@ template <class F> void for_elements(Accumulators& acc, F f) {
     }
 }
 
-struct Call { float* d; int width; std::uint64_t a, b; bool accumulate; Half type; std::uintptr_t pc; };
+struct Call { float* d; int width; Operand a, b; bool accumulate; Half type; std::uintptr_t pc; };
 
-void check_operand(Thread& t, Actor const& me, std::uint64_t descriptor, int first, int rows, std::uintptr_t pc) {
+// Of an MN-major operand with so many rows. Other layouts exist; what these refuse is here more likely a K-major tile, or a mistake.
+void check_mn_layout(Thread const& t, Layout const& l, int rows, std::uintptr_t pc) {
+  auto const refuse = [&](char const* why) { stop(format("wgmma at %s: an MN-major tile %s, by %s", site(pc).c_str(), why, who(t).c_str())); };
+  if (l.span != 128) refuse("without the 128-byte swizzle is not modelled");
+  if (l.start % 1024) refuse("must start at a multiple of 1024 bytes");
+  if (l.stride == 0 || l.stride % 1024) refuse("needs a stride byte offset (to the next 8 along K) that is a multiple of 1024");
+  if (rows > 64 && (l.leading == 0 || l.leading % 1024)) refuse("needs a leading byte offset (to the next 64 along M or N) that is a multiple of 1024");
+}
+void check_operand(Thread& t, Actor const& me, Operand const& operand, int first, int rows, std::uintptr_t pc) {
   Block const& b = *t.block;
-  Layout const l = layout_of(descriptor);
-  if (descriptor >> 49 & 7 || (l.span && l.start % 16))
+  Layout const l = layout_of(operand.descriptor);
+  if (operand.mn_major) check_mn_layout(t, l, rows, pc);
+  if (operand.descriptor >> 49 & 7 || (l.span && l.start % 16))
     stop(format("wgmma at %s: a tile that does not start where its swizzle does is not modelled, by %s", site(pc).c_str(), who(t).c_str()));
-  for_chunks(descriptor, first, rows, [&](int, int, std::uint32_t address) {
+  for_chunks(operand, first, rows, [&](int, int, std::uint32_t address) {
     char const* const p = window_of(b) + address;
     if (p < b.shared || p + 16 > b.shared + b.used_bytes)
       stop(format("wgmma at %s reads outside the block's shared memory, by %s", site(pc).c_str(), who(t).c_str()));
@@ -119,7 +136,7 @@ void start_product(void* const* lanes, unsigned) {
   WarpProducts& w = products_of(t);
   for (int i = 1; i < 32; ++i) {
     auto const& other = *static_cast<Call*>(lanes[i]);
-    if (other.a != call.a || other.b != call.b || other.accumulate != call.accumulate)
+    if (other.a.descriptor != call.a.descriptor || other.b.descriptor != call.b.descriptor || other.accumulate != call.accumulate)
       stop(format("wgmma at %s: lanes disagree, by the warp of %s", site(call.pc).c_str(), who(t).c_str()));
   }
   if ((t.warp / 4 + 1) * 128 > b.threads.size())
@@ -148,7 +165,7 @@ void start_product(void* const* lanes, unsigned) {
   product->time = me.time;
   check_operand(t, me, call.a, static_cast<int>(t.warp % 4) * 16, 16, call.pc);
   check_operand(t, me, call.b, 0, call.width, call.pc);
-  w.log.push_back((call.a * 31 + call.b) * 31 + static_cast<unsigned>(call.width) * 2 + call.accumulate);
+  w.log.push_back((call.a.descriptor * 31 + call.b.descriptor) * 31 + static_cast<unsigned>(call.width) * 2 + call.accumulate);
   w.open.push_back(product);
   if (engine.config.landing == Landing::early) {
     compute_up_to(w, product.get());
@@ -163,21 +180,21 @@ void start_product(void* const* lanes, unsigned) {
 
 }
 
-std::uint64_t descriptor(void const* tile) {
+std::uint64_t descriptor(void const* tile, std::uint32_t leading_bytes) {
   Inside const inside;
   Block const& b = *engine.self->block;
   auto const p = static_cast<char const*>(tile);
   if (p < b.shared || p >= b.shared + b.used_bytes)
     stop(format("descriptor at %s of what is not in the block's shared memory, by %s", site(SIMT_CALLER).c_str(), who(*engine.self).c_str()));
   auto const address = static_cast<std::uint64_t>(p - window_of(b));
-  return address >> 4 | std::uint64_t{1} << 16 | std::uint64_t{1024 >> 4} << 32 | std::uint64_t{1} << 62;
+  return address >> 4 | std::uint64_t{leading_bytes >> 4} << 16 | std::uint64_t{1024 >> 4} << 32 | std::uint64_t{1} << 62;
 }
 void wgmma_fence(Where at) {
   Inside const inside;
   require_sm(90, "wgmma");
   meet(~0u, "wgmma.fence", nullptr, [](void* const*, unsigned) { products_of(*engine.self).fenced = true; }, false, false, at);
 }
-void wgmma(float* d, int width, std::uint64_t a, std::uint64_t b, bool accumulate, Half type, Where at) {
+void wgmma(float* d, int width, Operand a, Operand b, bool accumulate, Half type, Where at) {
   Inside const inside;
   require_sm(90, "wgmma");
   Call call{d, width, a, b, accumulate, type, SIMT_CALLER};

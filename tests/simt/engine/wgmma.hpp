@@ -15,7 +15,7 @@ struct Accumulators {
   std::vector<float> value;                      // [16 x width]
 };
 struct Product {
-  std::uint64_t a, b;
+  Operand a, b;
   int width;
   bool accumulate, done = false;
   Half type;

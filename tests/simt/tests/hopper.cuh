@@ -82,11 +82,22 @@ __global__ void __launch_bounds__(256, 1) pipeline_kernel(__grid_constant__ CUte
   }
 }
 
+// A warpgroup's sums as c[64 x N].
+template <int N> COTERIE_DEVICE void store_sums(float const (&d)[N / 2], float* c) {
+  int const lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+#pragma unroll
+  for (int j = 0; j < N / 8; ++j)
+#pragma unroll
+    for (int h = 0; h < 2; ++h)
+      ptx::store8(c + (warp * 16 + lane / 4 + 8 * h) * N + 8 * j + 2 * (lane % 4),
+                  {__float_as_uint(d[4 * j + 2 * h]), __float_as_uint(d[4 * j + 2 * h + 1])});
+}
+
 // c[64 x N] = a[64 x 64] * b[N x 64]^T with operands written by ordinary stores, in two groups of products.
 template <class T, int N> struct FillShared { T a[64 * 64], b[N * 64]; };
 template <class T, int N> __global__ void __launch_bounds__(128) fill_kernel(T const* a, T const* b, float* c) {
   auto& s = ptx::dynamic_shared<FillShared<T, N>>();
-  int const thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
+  int const thread = static_cast<int>(threadIdx.x);
   for (int i = thread; i < 64 * 8; i += 128) ptx::store16(&s.a[chunk_of(i / 8, i % 8)], ptx::load16_stream(a + i * 8));
   for (int i = thread; i < N * 8; i += 128) ptx::store16(&s.b[chunk_of(i / 8, i % 8)], ptx::load16_stream(b + i * 8));
   COTERIE_SYNC("fill: written before the async proxy reads", ptx::fence_proxy_async());
@@ -101,12 +112,33 @@ template <class T, int N> __global__ void __launch_bounds__(128) fill_kernel(T c
   ptx::wgmma_commit();
   ptx::wgmma_wait<1>(d);
   COTERIE_SYNC("fill: products over", ptx::wgmma_wait<0>(d));
+  store_sums<N>(d, c);
+}
+
+// The same from operands that TMA loads, of which those that M names lie in memory as [64 x 64] and [64 x N], rows along K.
+template <class T, int N> struct MnShared { T a[64 * 64], b[N * 64]; std::uint64_t bar; };
+template <ptx::MnMajor M, int N, class T>
+__global__ void __launch_bounds__(128) mn_kernel(__grid_constant__ CUtensorMap const map_a, __grid_constant__ CUtensorMap const map_b, float* c) {
+  constexpr bool a_mn = M != ptx::MnMajor::b, b_mn = M != ptx::MnMajor::a;
+  auto& s = ptx::dynamic_shared<MnShared<T, N>>();
+  if (threadIdx.x == 0) {
+    ptx::mbarrier_init(&s.bar, 1);
+    ptx::fence_barrier_init();
+    ptx::mbarrier_arrive_expect_tx(&s.bar, (64 + N) * 64 * sizeof(T));
+    ptx::tma_load_2d(s.a, &map_a, &s.bar, 0, 0);
+    for (int i = 0; i < (b_mn ? N / 64 : 1); ++i) ptx::tma_load_2d(s.b + i * 64 * 64, &map_b, &s.bar, i * 64, 0);
+  }
+  __syncthreads();
+  ptx::mbarrier_wait(&s.bar, 0);
+  float d[N / 2];
+  ptx::wgmma_fence(d);
 #pragma unroll
-  for (int j = 0; j < N / 8; ++j)
-#pragma unroll
-    for (int h = 0; h < 2; ++h)
-      ptx::store8(c + (warp * 16 + lane / 4 + 8 * h) * N + 8 * j + 2 * (lane % 4),
-                  {__float_as_uint(d[4 * j + 2 * h]), __float_as_uint(d[4 * j + 2 * h + 1])});
+  for (int i = 0; i < 4; ++i)
+    ptx::wgmma_m64k16_mn<M, N, T>(d, a_mn ? ptx::descriptor_mn128(s.a, 64) + 128 * i : ptx::descriptor_k128(s.a) + 2 * i,
+                                  b_mn ? ptx::descriptor_mn128(s.b, 64) + 128 * i : ptx::descriptor_k128(s.b) + 2 * i, i != 0);
+  ptx::wgmma_commit();
+  ptx::wgmma_wait<0>(d);
+  store_sums<N>(d, c);
 }
 
 }

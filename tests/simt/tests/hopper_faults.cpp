@@ -130,6 +130,54 @@ TEST_CASE("hopper faults: products") {
   CHECK(product<Slip::not_whole>(96).find("needs whole warpgroups of 128 threads") != std::string::npos);
 }
 
+// MN-major operands: a and the first 64 columns of b are ones, the other 64 twos.
+enum class MnSlip : int { none, k_descriptor, no_swizzle, wrong_stride, wrong_start, wrong_leading, unwritten, outside };
+struct MnOperands { bf16 a[16 * 64], b[2][16 * 64]; };
+template <MnSlip S> __global__ void __launch_bounds__(128) mn_product_kernel(float* out) {
+  auto& s = ptx::dynamic_shared<MnOperands>();
+  constexpr std::uint32_t one = 0x3f803f80, two = 0x40004000;
+  ptx::store16(s.a + threadIdx.x * 8, {one, one, one, one}), ptx::store16(s.b[0] + threadIdx.x * 8, {one, one, one, one});
+  if (S != MnSlip::unwritten) ptx::store16(s.b[1] + threadIdx.x * 8, {two, two, two, two});
+  ptx::fence_proxy_async();
+  __syncthreads();
+  float d[64];
+  ptx::wgmma_fence(d);
+  std::uint64_t b = ptx::descriptor_mn128(s.b, S == MnSlip::wrong_leading ? 8 : 16);
+  if (S == MnSlip::k_descriptor) b = ptx::descriptor_k128(s.b);
+  if (S == MnSlip::no_swizzle) b &= ~(std::uint64_t{3} << 62);
+  if (S == MnSlip::wrong_stride) b -= std::uint64_t{512 >> 4} << 32;
+  if (S == MnSlip::wrong_start) b += 2;          // as if it were K-major
+  if (S == MnSlip::outside) b += 64;
+  ptx::wgmma_m64k16_mn<ptx::MnMajor::both, 128, bf16>(d, ptx::descriptor_mn128(s.a, 16), b, false);
+  ptx::wgmma_commit();
+  ptx::wgmma_wait<0>(d);
+  out[threadIdx.x] = d[0], out[128 + threadIdx.x] = d[32];                 // columns 0 and 64, and some next to them
+}
+template <MnSlip S> std::string mn_product() {
+  Array<float> out(256);
+  std::string failure;
+  for (int i = 0; i < 9 && failure.empty(); ++i) {
+    simt::use_schedule(i);
+    failure = simt::failure_of([&] {
+      run_shared(mn_product_kernel<S>, sizeof(MnOperands), 128, out.data());
+      return out.get()[0] == 16 && out.get()[128] == 32;
+    });
+  }
+  simt::config() = {};
+  return failure;
+}
+TEST_CASE("hopper faults: MN-major operands") {
+  auto const says = [](std::string const& failure, char const* part) { return failure.find(part) != std::string::npos; };
+  CHECK(mn_product<MnSlip::none>() == "");
+  CHECK(says(mn_product<MnSlip::k_descriptor>(), "needs a leading byte offset (to the next 64 along M or N) that is a multiple of 1024"));
+  CHECK(says(mn_product<MnSlip::no_swizzle>(), "an MN-major tile without the 128-byte swizzle is not modelled"));
+  CHECK(says(mn_product<MnSlip::wrong_stride>(), "needs a stride byte offset (to the next 8 along K) that is a multiple of 1024"));
+  CHECK(says(mn_product<MnSlip::wrong_start>(), "must start at a multiple of 1024 bytes"));
+  CHECK(mn_product<MnSlip::wrong_leading>() == "wrong result");
+  CHECK(says(mn_product<MnSlip::outside>(), "reads outside the block's shared memory"));
+  if (simt::checked()) CHECK(says(mn_product<MnSlip::unwritten>(), "wgmma reads uninitialised shared memory"));
+}
+
 TEST_CASE("hopper faults: rows that nobody wrote go through a product as NaN, without a finding") {
   auto a = samples::integers<bf16>(64 * 64, 3), b = samples::integers<bf16>(64 * 64, 4);
   std::string const failure = simt::survives(9, [&] {

@@ -99,6 +99,47 @@ TEST_CASE_TEMPLATE("instructions: wgmma of every width", T, bf16, fp16) {
   CHECK(products<T, 256>());
 }
 
+// A [rows x 64] matrix as [64 x rows].
+template <class T> std::vector<T> transposed(std::vector<T> const& v) {
+  std::size_t const rows = v.size() / 64;
+  std::vector<T> r(v.size());
+  for (std::size_t i = 0; i < v.size(); ++i) r[i % 64 * rows + i / 64] = v[i];
+  return r;
+}
+template <ptx::MnMajor M, int N, class T> std::vector<float> mn_product(std::vector<T> const& a, std::vector<T> const& b) {
+  constexpr bool a_mn = M != ptx::MnMajor::b, b_mn = M != ptx::MnMajor::a;
+  Array<T> const da(a_mn ? transposed(a) : a), db(b_mn ? transposed(b) : b);
+  Array<float> c(64 * N);
+  launch(samples::mn_kernel<M, N, T>, Launch{.grid = 1, .block = 128, .shared = sizeof(samples::MnShared<T, N>)}, nullptr, at(),
+         samples::rows_map(da.data(), 64, 64, 64), b_mn ? samples::rows_map(db.data(), 64, N, 64) : samples::rows_map(db.data(), N, 64, N), c.data());
+  return c.get();
+}
+template <ptx::MnMajor M, int N, class T> void check_mn_products() {
+  auto const a = samples::integers<T>(64 * 64, 3), b = samples::integers<T>(N * 64, 4);
+  auto const c = mn_product<M, N>(a, b);
+  samples::check_recorded("wgmma_mn" + std::to_string(static_cast<int>(M)) + "_n" + std::to_string(N) + "_" + type_name<T>, c);
+  CHECK(c == samples::product(a, b, 64, N, 64));
+  // Beside a unit matrix every element of the other operand must come out in its place; what it is tells its row, or its place along K.
+  std::vector<T> unit_a(64 * 64), unit_b(N * 64);
+  for (std::size_t i = 0; i < 64; ++i) unit_a[i * 65] = unit_b[i * 65] = from_float<T>(1);
+  for (bool row : {true, false}) {
+    auto const code = [&](int r, int k) { return static_cast<float>(row ? r : k); };
+    std::vector<T> coded(N * 64);
+    for (int i = 0; i < N * 64; ++i) coded[z(i)] = from_float<T>(code(i / 64, i % 64));
+    auto const from_b = mn_product<M, N>(unit_a, coded), from_a = mn_product<M, N>(std::vector<T>(coded.begin(), coded.begin() + 64 * 64), unit_b);
+    int wrong = 0;
+    for (int m = 0; m < 64; ++m)
+      for (int n = 0; n < N; ++n) wrong += (from_b[z(m * N + n)] != code(n, m)) + (from_a[z(m * N + n)] != (n < 64 ? code(m, n) : 0));
+    CHECK(wrong == 0);
+  }
+}
+TEST_CASE_TEMPLATE("instructions: wgmma of MN-major operands", T, bf16, fp16) {
+  if (!hopper()) return;
+  check_mn_products<ptx::MnMajor::a, 128, T>(), check_mn_products<ptx::MnMajor::a, 256, T>();
+  check_mn_products<ptx::MnMajor::b, 128, T>(), check_mn_products<ptx::MnMajor::b, 256, T>();
+  check_mn_products<ptx::MnMajor::both, 128, T>(), check_mn_products<ptx::MnMajor::both, 256, T>();
+}
+
 template <class T> void check_conversions(std::vector<float> in) {
   in.resize((in.size() + 127) / 128 * 128, 0.f);
   Array<float> from(in);
