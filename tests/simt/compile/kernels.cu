@@ -1,7 +1,7 @@
 // The emulator's sample kernels and every width of product, for nvcc.
 // opcodes sm_90a to_fp8_kernel: F2FP
 // opcodes sm_90a of_fp8_kernel: F2FP
-// opcodes sm_90a mn_kernel: HGMMA UTMALDG
+// opcodes sm_90a mn_kernel ragged_kernel: HGMMA UTMALDG
 #include "../tests/collectives.cuh"
 #include "../tests/grids.cuh"
 #include "../tests/hopper.cuh"
@@ -21,6 +21,7 @@ template <class T> void use_all() {
   use(samples::fill_kernel<T, 8>), use(samples::fill_kernel<T, 16>), use(samples::fill_kernel<T, 32>), use(samples::fill_kernel<T, 64>);
   use(samples::fill_kernel<T, 128>), use(samples::fill_kernel<T, 192>), use(samples::fill_kernel<T, 256>);
   use(samples::mn_kernel<ptx::MnMajor::a, 128, T>), use(samples::mn_kernel<ptx::MnMajor::b, 128, T>), use(samples::mn_kernel<ptx::MnMajor::both, 128, T>);
+  use(samples::ragged_kernel<T>);
   use(samples::mn_kernel<ptx::MnMajor::a, 256, T>), use(samples::mn_kernel<ptx::MnMajor::b, 256, T>), use(samples::mn_kernel<ptx::MnMajor::both, 256, T>);
 }
 }

@@ -101,7 +101,7 @@ template <class F> void for_elements(Accumulators& acc, F f) {
 
 struct Call { float* d; int width; Operand a, b; bool accumulate; Half type; std::uintptr_t pc; };
 
-// Of an MN-major operand with so many rows. Other layouts exist; what these refuse is here more likely a K-major tile, or a mistake.
+// The hardware takes more than these; but what TMA writes with the 128-byte swizzle is always so.
 void check_mn_layout(Thread const& t, Layout const& l, int rows, std::uintptr_t pc) {
   auto const refuse = [&](char const* why) { stop(format("wgmma at %s: an MN-major tile %s, by %s", site(pc).c_str(), why, who(t).c_str())); };
   if (l.span != 128) refuse("without the 128-byte swizzle is not modelled");
@@ -109,7 +109,7 @@ void check_mn_layout(Thread const& t, Layout const& l, int rows, std::uintptr_t 
   if (l.stride == 0 || l.stride % 1024) refuse("needs a stride byte offset (to the next 8 along K) that is a multiple of 1024");
   if (rows > 64 && (l.leading == 0 || l.leading % 1024)) refuse("needs a leading byte offset (to the next 64 along M or N) that is a multiple of 1024");
 }
-void check_operand(Thread& t, Actor const& me, Operand const& operand, int first, int rows, std::uintptr_t pc) {
+void check_operand(Thread const& t, Actor const& me, Operand const& operand, int first, int rows, std::uintptr_t pc) {
   Block const& b = *t.block;
   Layout const l = layout_of(operand.descriptor);
   if (operand.mn_major) check_mn_layout(t, l, rows, pc);
@@ -165,7 +165,7 @@ void start_product(void* const* lanes, unsigned) {
   product->time = me.time;
   check_operand(t, me, call.a, static_cast<int>(t.warp % 4) * 16, 16, call.pc);
   check_operand(t, me, call.b, 0, call.width, call.pc);
-  w.log.push_back((call.a.descriptor * 31 + call.b.descriptor) * 31 + static_cast<unsigned>(call.width) * 2 + call.accumulate);
+  w.log.push_back((call.a.descriptor * 31 + call.b.descriptor) * 31 + static_cast<unsigned>(call.width) * 8 + call.a.mn_major * 4u + call.b.mn_major * 2u + call.accumulate);
   w.open.push_back(product);
   if (engine.config.landing == Landing::early) {
     compute_up_to(w, product.get());

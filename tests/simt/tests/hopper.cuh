@@ -141,4 +141,37 @@ __global__ void __launch_bounds__(128) mn_kernel(__grid_constant__ CUtensorMap c
   store_sums<N>(d, c);
 }
 
+// c[64 x 128] = a^T b over `count` (not 0) rows before row `end` of packed tensors [rows x 64] and [rows x 128]: a sum of ragged length, by maps
+// whose bounds end with the group.
+template <class T>
+__global__ void __launch_bounds__(128) ragged_kernel(__grid_constant__ CUtensorMap const map_a, __grid_constant__ CUtensorMap const map_b, int count,
+                                                     int end, float* c) {
+  auto& s = ptx::dynamic_shared<MnShared<T, 128>>();
+  if (threadIdx.x == 0) {
+    ptx::mbarrier_init(&s.bar, 1);
+    ptx::fence_barrier_init();
+  }
+  __syncthreads();
+  float d[64];
+  unsigned phase = 0;
+#pragma unroll 1
+  for (int row = 0; row < count; row += 64, phase ^= 1) {
+    if (threadIdx.x == 0) {
+      ptx::mbarrier_arrive_expect_tx(&s.bar, (64 + 128) * 64 * sizeof(T));             // rows beyond the group are zeros, and count
+      ptx::tma_load_4d(s.a, &map_a, &s.bar, 0, (1 << 30) - count + row, 1 << 30, end);
+      for (int i = 0; i < 2; ++i) ptx::tma_load_4d(s.b + i * 64 * 64, &map_b, &s.bar, i * 64, (1 << 30) - count + row, 1 << 30, end);
+    }
+    COTERIE_SYNC("ragged: the rows have arrived", ptx::mbarrier_wait(&s.bar, phase));
+    COTERIE_SYNC("ragged: accumulators before products", ptx::wgmma_fence(d));
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      ptx::wgmma_m64k16_mn<ptx::MnMajor::both, 128, T>(d, ptx::descriptor_mn128(s.a, 64) + 128 * i, ptx::descriptor_mn128(s.b, 64) + 128 * i,
+                                                       (row | i) != 0);
+    ptx::wgmma_commit();
+    COTERIE_SYNC("ragged: products over", ptx::wgmma_wait<0>(d));
+    COTERIE_SYNC("ragged: the rows have been read", __syncthreads());
+  }
+  store_sums<128>(d, c);
+}
+
 }

@@ -342,6 +342,41 @@ TEST_CASE("instructions: TMA stores drop what lies outside") {
     for (int x = 0; x < columns; ++x) wrong += got[z(y * columns + x)] != (x >= 48 && y >= 5 ? tile[z((y - 5) * 32 + x - 48)] : 0);
   CHECK(wrong == 0);
 }
+TEST_CASE_TEMPLATE("instructions: MN-major sums over ragged groups", T, bf16, fp16) {
+  if (!hopper()) return;
+  constexpr int rows = 150;
+  constexpr cuuint64_t big = cuuint64_t{1} << 30, most = (cuuint64_t{1} << 31) - 1;
+  auto const a = samples::integers<T>(rows * 64, 6), b = samples::integers<T>(rows * 128, 7);
+  Array<T> const da(a), db(b);
+  auto const map = [&](T* base, cuuint64_t columns) {
+    cuuint64_t const pitch = columns * 2;
+    return samples::tensor_map(std::is_same_v<T, bf16> ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, base,
+                               {.size = {columns, big, most, most}, .stride = {pitch, (cuuint64_t{1} << 34) - pitch, pitch}, .box = {64, 64, 1, 1}},
+                               CU_TENSOR_MAP_SWIZZLE_128B);
+  };
+  for (int count : {1, 16, 63, 64, 65, 130}) {
+    int const begin = 17;
+    auto const sums = [&] {
+      Array<float> c(64 * 128);
+      launch(samples::ragged_kernel<T>, Launch{.grid = 1, .block = 128, .shared = sizeof(samples::MnShared<T, 128>)}, nullptr, at(),
+             map(da.data(), 64), map(db.data(), 128), count, begin + count, c.data());
+      auto const got = c.get();
+      for (int m = 0; m < 64; ++m)
+        for (int n = 0; n < 128; ++n) {
+          float want = 0;
+          for (int r = begin; r < begin + count; ++r) want += to_float(a[z(r * 64 + m)]) * to_float(b[z(r * 128 + n)]);
+          if (got[z(m * 128 + n)] != want) return false;
+        }
+      return true;
+    };
+    CHECK(sums());
+#if defined(COTERIE_SIMT)
+    if (count != 130) continue;                  // several rounds
+    CHECK(simt::survives(18, sums) == "");
+    if (simt::checked()) CHECK(simt::unnoticed(18, sums).empty());
+#endif
+  }
+}
 TEST_CASE("instructions: one map for ragged groups, by arithmetic modulo 2^64") {
   if (!hopper()) return;
   // Rows of a packed tensor, pitch s: dimensions {columns, 2^30, 2^31 - 1, 2^31 - 1} with strides {s, 2^34 - s, s} end at row `end`
