@@ -24,16 +24,16 @@ std::size_t sized(std::int64_t n) { return static_cast<std::size_t>(n > 0 ? n : 
 constexpr Config sorted(int experts, int top_k, CapacityConfig capacity = {}, RouterConfig router = {}) {
   return {.experts = experts, .top_k = top_k, .hidden = 8, .ffn = 8, .router = router, .capacity = capacity};
 }
-struct Chosen {
+struct OwnChoice {
   std::int64_t tokens = 0, sequence = 0;
   std::uint64_t seed = 0;
   Ids expert{};
   Floats weight{};
 };
 // skew: 0 any expert, 1 one for all, 2 nobody.
-template <Config C> Chosen choose(std::int64_t tokens, int skew, std::uint64_t seed) {
+template <Config C> OwnChoice choose(std::int64_t tokens, int skew, std::uint64_t seed) {
   cases::Random random{seed};
-  Chosen c{.tokens = tokens, .sequence = skew == 0 && tokens > 9 ? tokens / 3 : 0, .seed = seed};
+  OwnChoice c{.tokens = tokens, .sequence = skew == 0 && tokens > 9 ? tokens / 3 : 0, .seed = seed};
   for (std::int64_t i = 0; i < tokens * slots(C); ++i) {
     std::int32_t const any = C.router.select == Select::expert_choice ? static_cast<std::int32_t>(i % slots(C)) : random.below(candidates(C));
     c.expert.push_back(skew == 2 || random.one_in(9) ? -1 : skew == 1 && C.router.select != Select::expert_choice ? C.experts - 1 : any);
@@ -58,37 +58,37 @@ template <Config C> struct Sorting {
   std::size_t pairs;
   simt::Array<std::int32_t> given, expert, begin, token, slot;
   simt::Array<float> given_weight, weight, row_weight;
-  explicit Sorting(Chosen const& c)
+  explicit Sorting(OwnChoice const& c)
       : pairs(sized(c.tokens * slots(C))), given(pairs), expert(pairs), begin(Ids(C.experts + 1, -5)), token(Ids(sized(rows_bound(C, c.tokens)), -5)), slot(Ids(pairs, -5)), given_weight(pairs),
         weight(pairs), row_weight(Floats(token.size(), -5)) {
     give(c);
   }
-  void give(Chosen const& c) const {
+  void give(OwnChoice const& c) const {
     Ids e = c.expert;
     Floats w = c.weight;
     e.resize(pairs, -5), w.resize(pairs, -5);
     given.put(e), given_weight.put(w);
   }
-  template <class Stage> void run(Stage const& stage, Cuda const& on, Chosen const& c, std::span<std::byte> scratch) const {
+  template <class Stage> void run(Stage const& stage, Cuda const& on, OwnChoice const& c, std::span<std::byte> scratch) const {
     launch(give_kernel, Launch{.grid = 1, .block = 64}, on.stream, Where::here(), given.data(), given_weight.data(), static_cast<std::int64_t>(pairs), expert.data(), weight.data());
     stage(on, {.sequence = c.sequence, .seed = c.seed}, {.expert = {expert.data(), c.tokens}, .weight = {weight.data(), c.tokens}},
           {.begin = begin.data(), .token = token.data(), .weight = row_weight.data(), .slot = {slot.data(), c.tokens}}, scratch);
   }
   Maps maps() const { return {begin.get(), token.get(), slot.get(), bits(row_weight.get()), bits(weight.get())}; }
 };
-template <Config C, class Stage> Maps sort_by(Stage const& stage, Chosen const& c) {
+template <Config C, class Stage> Maps sort_by(Stage const& stage, OwnChoice const& c) {
   Cuda const on{};
   Sorting<C> const at{c};
   simt::Array<std::byte> const scratch{c.tokens ? stage.workspace_bytes(on, c.tokens) : 0};
   at.run(stage, on, c, {scratch.data(), scratch.size()});
   return at.maps();
 }
-template <Config C> bool sorts_as_ours(Chosen const& c) { return sort_by<C>(CubDispatch<C>{}, c) == sort_by<C>(Dispatch<C, Cuda>{}, c); }
+template <Config C> bool sorts_as_ours(OwnChoice const& c) { return sort_by<C>(CubDispatch<C>{}, c) == sort_by<C>(Dispatch<C, Cuda>{}, c); }
 
 template <Config C> void check_sorts() {
   for (std::int64_t tokens : {0, 1, 7, 64, 257, 700})
     for (int skew : {0, 1, 2}) {
-      Chosen const c = choose<C>(tokens, skew, static_cast<std::uint64_t>(tokens + skew) + 1);
+      OwnChoice const c = choose<C>(tokens, skew, static_cast<std::uint64_t>(tokens + skew) + 1);
       CAPTURE(tokens);
       CAPTURE(skew);
       CAPTURE(C.experts);
@@ -112,7 +112,7 @@ TEST_SUITE("cuda library: dispatch by CUB") {
   }
   TEST_CASE("more experts than our own can count") {
     constexpr Config many = sorted(70000, 2);
-    Chosen const c = choose<many>(257, 0, 3);
+    OwnChoice const c = choose<many>(257, 0, 3);
     CHECK(simt::survives(3, [&] {
       Maps const maps = sort_by<many>(CubDispatch<many>{}, c);
       std::int32_t row = 0;
@@ -127,7 +127,7 @@ TEST_SUITE("cuda library: dispatch by CUB") {
     }) == "");
   }
   TEST_CASE("every synchronisation is needed, every failing call is told") {
-    Chosen const c = choose<sorted(8, 2, tight)>(257, 0, 5);
+    OwnChoice const c = choose<sorted(8, 2, tight)>(257, 0, 5);
     Maps const want = sort_by<sorted(8, 2)>(Dispatch<sorted(8, 2), Cuda>{}, c);
     auto const sorts = [&] { return sort_by<sorted(8, 2)>(CubDispatch<sorted(8, 2)>{}, c) == want; };
     if (simt::checked()) CHECK(simt::unnoticed(18, sorts).empty());      // those of capacity are dispatch.cpp's business
@@ -146,7 +146,7 @@ TEST_SUITE("cuda library: dispatch by CUB") {
       CHECK(stage.workspace_bytes(on, tokens) >= before);
       before = stage.workspace_bytes(on, tokens);
     }
-    Chosen const c = choose<sorted(8, 2, tight)>(64, 0, 1);
+    OwnChoice const c = choose<sorted(8, 2, tight)>(64, 0, 1);
     Sorting<sorted(8, 2, tight)> const at{c};
     simt::Array<std::byte> const scratch{stage.workspace_bytes(on, 64)};
     at.run(stage, on, c, {scratch.data(), scratch.size()});
@@ -161,19 +161,19 @@ TEST_SUITE("cuda library: dispatch by CUB") {
     CHECK(simt::survives(18, [&] {
       Cuda on{};
       check(cudaStreamCreateWithFlags(&on.stream, cudaStreamNonBlocking));
-      Chosen const first = choose<C>(257, 0, 1), second = choose<C>(257, 1, 2);
+      OwnChoice const first = choose<C>(257, 0, 1), second = choose<C>(257, 1, 2);
       Sorting<C> const at{first};
       simt::Array<std::byte> const scratch{stage.workspace_bytes(on, 257)};
       cudaGraph_t graph;
       cudaGraphExec_t executable;
       check(cudaStreamBeginCapture(on.stream, cudaStreamCaptureModeGlobal));
-      Chosen captured = first;
+      OwnChoice captured = first;
       captured.sequence = 0;
       at.run(stage, on, captured, {scratch.data(), scratch.size()});
       check(cudaStreamEndCapture(on.stream, &graph));
       check(cudaGraphInstantiate(&executable, graph, 0));
       bool right = true;
-      for (Chosen given : {first, second}) {
+      for (OwnChoice given : {first, second}) {
         given.sequence = captured.sequence, given.seed = captured.seed;
         at.give(given);
         check(cudaGraphLaunch(executable, on.stream));
