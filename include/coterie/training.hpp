@@ -3,9 +3,7 @@
 //   Layer<C, Host> layer{packed.view()};
 //   layer.forward(on, in, y, cache, workspace);                         // cache: layer.cache_bytes(on, tokens) bytes, of any alignment; they stay where they are
 //   layer.backward(on, in, cache, dy, dx, gradients, workspace);        // the same in, packed weights and cache
-//
-// Kept beside x: the pre-activations of routed and shared experts (or nothing of them: TrainingOptions), the routing nouns, the logits that
-// receive gradient, and latent sums; nothing of size T*K*H.
+// Kept beside x: training/kept.hpp; nothing of size T*K*H.
 #pragma once
 #include "coterie.hpp"
 #include "training/cache.hpp"
@@ -63,8 +61,7 @@ class Training<C, Host> {
   Chosen<config> chosen(Host const&, std::span<std::byte const> cache, std::int64_t tokens, Where at = Where::here()) const {
     Arguments arguments{"Layer::chosen", at};
     arguments.tokens<config>(tokens);
-    if (tokens == 0) return {};
-    Kept const k = Kept::filled(arguments, cache, tokens, options_);
+    Kept const k = tokens > 0 ? Kept::filled(arguments, cache, tokens, options_) : Kept{};
     return {.routing = k.routing, .batch = k.batch};
   }
   // dy[T,H] -> dx[T,H]; gradients go to `to`. dlogits[T,N]: gradients of the logits by auxiliary losses; optional.
