@@ -99,9 +99,19 @@ int main(int count, char** arguments) try {
   if (corpus.sources().empty()) ct::fail("train_lm_routes: no text found on this machine");
   std::printf("A model with experts of %d, four times as wide as the router's; %d steps each; loss on held-out text\n  %-30s", own_router.ffn, steps, "experts are chosen by");
   Run runs[std::size(ways)];
+  std::string failed[std::size(ways)];
   std::vector<std::thread> threads;
-  for (std::size_t w = 0; w < std::size(ways); ++w) threads.emplace_back([&, w] { runs[w] = train_by(on, w, folder, corpus, steps); });
+  for (std::size_t w = 0; w < std::size(ways); ++w)
+    threads.emplace_back([&, w] {
+      try {
+        runs[w] = train_by(on, w, folder, corpus, steps);
+      } catch (std::exception const& e) {
+        failed[w] = e.what();
+      }
+    });
   for (std::thread& t : threads) t.join();
+  for (std::string const& why : failed)
+    if (!why.empty()) ct::fail(why);
   for (Point const& p : runs[0].points) std::printf(" %6d", p.step);
   std::puts("   at the end   MaxVio   dead");
   for (Run const& r : runs) {
