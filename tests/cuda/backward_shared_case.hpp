@@ -140,7 +140,7 @@ template <class A, class B> std::string dense(ct::Arch path, int rows, int depth
   ct::Cuda const on{.arch = path};
   ct::Where const at = ct::Where::here();
   device::multiply_backward(on, path, device::BackwardProduct<A, B, device::StoreRows<float>>{.a = from_a.data(), .a_stride = a_stride, .map = maps.data(), .b = from_b.data(), .b_group = 0, .b_pitch = b_stride,
-                                                                                               .depth = depth, .groups = {.rows = rows}, .epilogue = {.to = out.data(), .stride = columns, .columns = columns}}, at);
+                                                                                               .inputs = depth, .groups = {.rows = rows}, .epilogue = {.to = out.data(), .stride = columns, .columns = columns}}, at);
   device::add_gradient(on, path, device::GradientProduct<A, B, device::DenseGradient<float>>{.p = from_a.data(), .p_stride = a_stride, .p_map = maps.data(), .q = from_b.data(), .q_stride = b_stride, .q_map = nullptr,
                                                                                               .outputs = depth, .inputs = columns, .groups = {.rows = rows}, .to = {.data = gradient.data(), .out_stride = columns, .in_stride = 1}}, at);
   auto const number_a = [&](int r, int i) { return ct::to_float(a[static_cast<std::size_t>(map[static_cast<std::size_t>(r)] * a_stride + i)]); };

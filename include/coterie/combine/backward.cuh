@@ -2,7 +2,7 @@
 // sum, leave() what the experts found to the routing weights and the mix, gather() everything that x gets to dx.
 #pragma once
 #include "../training/sums.cuh"
-#include "../device/backward_product.cuh"
+#include "../device/multiply_backward.cuh"
 #include "backward.hpp"
 #include "backward_kernels.cuh"
 #include "cuda.cuh"
@@ -57,7 +57,7 @@ struct CombineBackward<C, Cuda> {
       device::Reader<config> const weights{c.packed.data};
       constexpr std::int64_t pitch = Layout::latent_up.pitch();
       device::multiply_backward(on, path, device::BackwardProduct<V, V, device::StoreRows<float>>{.a = c.dy.data, .a_stride = c.dy.stride, .map = nullptr, .b = weights.template at<V>(weights.layout.latent_up_panels),
-                                .b_group = 0, .b_pitch = pitch, .depth = H, .groups = one(n), .epilogue = {.to = p.du, .stride = W, .columns = W}}, at);
+                                .b_group = 0, .b_pitch = pitch, .inputs = H, .groups = one(n), .epilogue = {.to = p.du, .stride = W, .columns = W}}, at);
       by_token(device::latent_backward_kernel<Kernels>, on, work, n, at);
       if (to.latent.up.data)
         device::add_gradient(on, path, device::GradientProduct<V, V, device::DenseGradient<element_t<D>>>{.p = c.dy.data, .p_stride = c.dy.stride, .p_map = nullptr, .q = p.z, .q_stride = pitch, .q_map = nullptr,
@@ -106,7 +106,7 @@ struct CombineBackward<C, Cuda> {
         device::add_gradient(on, callers_path(on, at), device::GradientProduct<V, V, device::DenseGradient<element_t<D>>>{.p = p.z, .p_stride = pitch, .p_map = nullptr, .q = c.in.x.data, .q_stride = c.in.x.stride, .q_map = nullptr,
                              .outputs = W, .inputs = H, .groups = one(n), .to = {.data = to.latent.down.data, .out_stride = to.latent.down.out_stride, .in_stride = to.latent.down.in_stride, .overwrite = to.overwrite}}, at);
       device::multiply_backward(on, path, device::BackwardProduct<V, V, device::StoreRows<float>>{.a = p.z, .a_stride = pitch, .map = nullptr, .b = weights.template at<V>(weights.layout.latent_down_panels),
-                                .b_group = 0, .b_pitch = Layout::latent_down.pitch(), .depth = W, .groups = one(n), .epilogue = {.to = p.du, .stride = H, .columns = H}}, at);
+                                .b_group = 0, .b_pitch = Layout::latent_down.pitch(), .inputs = W, .groups = one(n), .epilogue = {.to = p.du, .stride = H, .columns = H}}, at);
       by_block<H>(on, n, narrow, at, [&]<class Kernel>() { return device::gather_finish_kernel<Kernel>; }, work);
     } else {
       by_block<H>(on, n, narrow || !wide(rows), at, [&]<class Kernel>() { return device::gather_kernel<Kernel>; }, work);

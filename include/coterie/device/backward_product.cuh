@@ -13,11 +13,11 @@ template <class A_, class B_, class Epilogue_> struct BackwardProduct {
   using A = A_;
   using B = B_;
   using Epilogue = Epilogue_;
-  A const* a;                                    // [.][depth]
+  A const* a;                                    // [.][inputs]
   std::int64_t a_stride;
   std::int32_t const* map;                       // row of the product -> row of a; null: the same
-  B const* b;                                    // [groups][depth][b_pitch], of group g at b + g * b_group
-  std::int64_t b_group, b_pitch, depth;
+  B const* b;                                    // [groups][inputs][b_pitch], of group g at b + g * b_group
+  std::int64_t b_group, b_pitch, inputs;
   Groups groups;
   Epilogue epilogue;                             // .columns: how many n there are
 };
@@ -72,12 +72,12 @@ template <class P> __global__ void __launch_bounds__(PlainTile::threads, 2) plai
   typename P::B const* const from_b = p.b + tile.group * p.b_group + (has_b ? column0 + t % columns : 0);
   auto const place = [x](int n) { return n / 2 * part_columns + x * 2 + n % 2; };
   float sum[4][4] = {};
-  for (std::int64_t k = 0; k < p.depth; k += depth) {
+  for (std::int64_t k = 0; k < p.inputs; k += depth) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       std::int64_t const row = k + t / columns + i * 4;
-      s.a[x][y + i * 16] = has_a[i] && k + x < p.depth ? to_float(from_a[i][k + x]) : 0.f;
-      s.b[t / columns + i * 4][t % columns] = has_b && row < p.depth ? to_float(from_b[row * p.b_pitch]) : 0.f;
+      s.a[x][y + i * 16] = has_a[i] && k + x < p.inputs ? to_float(from_a[i][k + x]) : 0.f;
+      s.b[t / columns + i * 4][t % columns] = has_b && row < p.inputs ? to_float(from_b[row * p.b_pitch]) : 0.f;
     }
     COTERIE_SYNC("plain_backward: tile is loaded", __syncthreads());
 #pragma unroll
@@ -142,19 +142,19 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
   V const* const from_b = p.b + tile.group * p.b_group + b_row * p.b_pitch + column0 + b_chunk * 8;
   auto const load = [&](int stage, int step) {
     std::int64_t const k = std::int64_t{step} * T::depth;
-    bool const inside = k + chunk * 8 < p.depth;
+    bool const inside = k + chunk * 8 < p.inputs;
 #pragma unroll
     for (int i = 0; i < a_copies; ++i)
       ptx::cp_async16(&s.a[stage][swizzled((t + i * T::threads) / T::chunks, chunk)], has_a[i] && inside ? from_a[i] + k + chunk * 8 : p.a, has_a[i] && inside);
 #pragma unroll
     for (int i = 0; i < b_copies; ++i) {
-      bool const valid = has_b && k + b_row + i * b_by < p.depth;
+      bool const valid = has_b && k + b_row + i * b_by < p.inputs;
       ptx::cp_async16(&s.b[stage][T::b_at(b_row + i * b_by, b_chunk)], valid ? from_b + (k + i * b_by) * p.b_pitch : p.b, valid);
     }
   };
 
   float acc[T::row_fragments][T::column_fragments][4] = {};
-  int const steps = static_cast<int>((p.depth + T::depth - 1) / T::depth);
+  int const steps = static_cast<int>((p.inputs + T::depth - 1) / T::depth);
 #pragma unroll
   for (int i = 0; i < T::stages - 1; ++i) {
     if (i < steps) load(i, i);
@@ -230,17 +230,6 @@ template <class T, class P> void mma_backward(Cuda const& on, P const& p, Where 
 template <class P> void plain_backward(Cuda const& on, P const& p, Where at) {
   dim3 const grid(grid_of(p.groups.tiles(PlainTile::rows) * ceil_div(p.epilogue.columns, PlainTile::columns), "Cuda: too many tiles", at));
   launch(plain_backward_kernel<P>, {.grid = grid, .block = dim3(PlainTile::threads), .shared = sizeof(PlainTile), .programmatic = on.device.programmatic}, on.stream, at, p);
-}
-
-// By tensor cores where a and b are of one 16-bit type and their rows begin at multiples of 16 bytes; then rows of a must hold zeros, and
-// rows of b anything that may be read, behind the last column up to a multiple of 8. By the plain kernel otherwise: any types (float, bf16,
-// fp16), any alignment, nothing read beyond. Enqueues one kernel, or none where there are no rows.
-template <class P> void multiply_backward(Cuda const& on, Arch path, P const& p, Where at) {
-  if (p.groups.rows == 0 || p.groups.count == 0 || p.epilogue.columns == 0) return;
-  if constexpr (has_mma<P>)
-    if (path != Arch::plain && wide_rows(p.a, p.a_stride) && wide_rows(p.b, p.b_pitch) && p.b_group % 8 == 0)
-      return p.groups.rows <= 48 * p.groups.sharing() ? mma_backward<MmaBackwardShort>(on, p, at) : mma_backward<MmaBackwardTall>(on, p, at);
-  plain_backward(on, p, at);
 }
 
 }}}}

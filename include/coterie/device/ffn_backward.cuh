@@ -152,12 +152,12 @@ void ffn_backward(Cuda const& on, Arch path, Groups const& groups, FfnWeights<St
     if (p.x) stage_rows(on, rows, at);
     if (p.dy) stage_rows(on, StageRows<V>{.from = r.dy, .from_stride = r.dy_stride, .inputs = W, .map = nullptr, .weight = nullptr, .rows = nullptr, .most = call.tokens, .to = p.dy, .pitch = pitch}, at);
     multiply_backward(on, path, BackwardProduct<V, T, Hidden>{
-        .a = dy, .a_stride = dy_stride, .map = r.map, .b = w.down, .b_group = w.group, .b_pitch = hidden, .depth = W, .groups = groups,
+        .a = dy, .a_stride = dy_stride, .map = r.map, .b = w.down, .b_group = w.group, .b_pitch = hidden, .inputs = W, .groups = groups,
         .epilogue = {.columns = static_cast<int>(hidden), .valid = ffn, .pre = r.pre, .d_pre = p.d_pre, .pre_stride = pre, .hidden = p.hidden, .weight = r.out_weight, .gamma = r.gamma,
                      .gamma_stride = r.gamma_stride, .gamma_columns = r.gamma_columns, .products = r.gamma ? p.products : nullptr, .parts = p.out_parts, .parts_stride = out_parts}}, at);
     Input input{.to = r.dx, .stride = r.dx_stride, .columns = width};
     if constexpr (weighed) input.x = r.x, input.x_stride = r.x_stride, input.map = r.map, input.weight = r.in_weight, input.parts = p.in_parts, input.parts_stride = in_parts;
-    multiply_backward(on, path, BackwardProduct<V, T, Input>{.a = p.d_pre, .a_stride = pre, .map = nullptr, .b = w.gate_up, .b_group = w.group, .b_pitch = pitch, .depth = w.gate_up_shape.rows(),
+    multiply_backward(on, path, BackwardProduct<V, T, Input>{.a = p.d_pre, .a_stride = pre, .map = nullptr, .b = w.gate_up, .b_group = w.group, .b_pitch = pitch, .inputs = w.gate_up_shape.rows(),
                                                              .groups = groups, .epilogue = input}, at);
     RowSums<V> const out{.from = p.out_parts, .from_stride = out_parts, .each = out_parts, .all = out_parts, .count = 1, .to = r.dout_weight, .to_stride = 1, .groups = groups, .dy = r.dy,
                          .dy_stride = r.dy_stride, .map = r.map, .bias = w.down_bias, .width = width};

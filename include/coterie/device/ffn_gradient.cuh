@@ -2,7 +2,7 @@
 #pragma once
 #include "../weights.hpp"
 #include "activate_rows.cuh"
-#include "backward_product.cuh"
+#include "multiply_backward.cuh"
 
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 

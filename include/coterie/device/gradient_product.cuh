@@ -208,14 +208,4 @@ template <class P> void plain_gradient(Cuda const& on, P const& p, Where at) {
   launch(plain_gradient_kernel<P>, {.grid = gradient_grid(p, T::outputs, T::inputs, at), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.programmatic}, on.stream, at, p);
 }
 
-// By tensor cores where p and q are of one 16-bit type and their rows begin at multiples of 16 bytes; then what stands behind the last column
-// of a row, up to a multiple of 8, must be memory that may be read (its values do not matter). By the plain kernel otherwise: any types, any
-// alignment. Enqueues one kernel; none where there is nothing to add, or no columns.
-template <class P> void add_gradient(Cuda const& on, Arch path, P const& p, Where at) {
-  if (p.groups.count == 0 || p.outputs == 0 || p.inputs == 0 || (p.groups.rows == 0 && !p.to.overwrite)) return;
-  if constexpr (std::is_same_v<typename P::L, typename P::R> && sizeof(typename P::L) == 2)
-    if (path != Arch::plain && wide_rows(p.p, p.p_stride) && wide_rows(p.q, p.q_stride)) return mma_gradient(on, p, at);
-  plain_gradient(on, p, at);
-}
-
 }}}}

@@ -79,7 +79,7 @@ struct RouterBackward<C, Cuda> {
       };
       auto const through = [&]<class Store>(float const* dz, std::size_t panels, Store const& store) {
         device::multiply_backward(on, path, device::BackwardProduct<float, RouterT, Store>{.a = dz, .a_stride = N, .map = nullptr, .b = weights.template at<RouterT>(panels), .b_group = 0,
-                                  .b_pitch = Layout::router.pitch(), .depth = N, .groups = one(n), .epilogue = store}, at);
+                                  .b_pitch = Layout::router.pitch(), .inputs = N, .groups = one(n), .epilogue = store}, at);
       };
       if (halved && path != Arch::plain) {
         if constexpr (halved) by_halves(on, path, from, weights.template at<RouterT>(l.router_panels), p, n, dx, to.router, to.overwrite, at);
@@ -104,7 +104,7 @@ struct RouterBackward<C, Cuda> {
   // dx, and the gradient of the weights, from both halves of dz.
   static void by_halves(Cuda const& on, Arch path, Rows<V const, C.hidden> x, RouterT const* weights, auto const& p, std::int64_t tokens, float* dx, float* to, int overwrite, Where at) {
     auto const through = [&]<class Store>(bf16 const* half, Store const& store) {
-      device::multiply_backward(on, path, device::BackwardProduct<bf16, bf16, Store>{.a = half, .a_stride = 2 * columns, .map = nullptr, .b = weights, .b_group = 0, .b_pitch = Layout::router.pitch(), .depth = N,
+      device::multiply_backward(on, path, device::BackwardProduct<bf16, bf16, Store>{.a = half, .a_stride = 2 * columns, .map = nullptr, .b = weights, .b_group = 0, .b_pitch = Layout::router.pitch(), .inputs = N,
                                 .groups = one(tokens), .epilogue = store}, at);
     };
     if (to) {

@@ -1,6 +1,6 @@
 // Kernels of the router backwards: the routing program's way back, a warp per token; and what stands around it.
 #pragma once
-#include "../device/backward_product.cuh"
+#include "../device/multiply_backward.cuh"
 #include "backward.hpp"
 #include "backward_warp.cuh"
 #include "kernels.cuh"

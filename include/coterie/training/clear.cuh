@@ -1,7 +1,7 @@
 // Gradients on the device: that they are there, and zeros where an overwriting backward pass has nothing to write.
 #pragma once
 #include "../combine/backward.cuh"
-#include "../device/gradient_product.cuh"
+#include "../device/multiply_backward.cuh"
 #include "../router/backward.cuh"
 #include "checks.hpp"
 
