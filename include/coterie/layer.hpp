@@ -72,8 +72,8 @@ class Layer {
 
   // Training (coterie/training.hpp; docs/training.md): a forward pass with the same y, bit for bit, that leaves cache_bytes(on, x.rows) for
   // backward() in `cache`; then dy[T,H] -> dx[T,H], by the same inputs, weights, backend and cache, while gradients go to `to`.
-  // dlogits[T,N]: gradients of the logits by auxiliary losses; optional. workspace: training_workspace_bytes(on, x.rows), for either.
-  // Of any alignment; exact, one byte fewer is refused.
+  // dlogits[T,N], dnoise_logits[T,N]: gradients of the logits, and of the noise's (Noise::softplus with a seed), by auxiliary losses; optional.
+  // workspace: training_workspace_bytes(on, x.rows), for either. Of any alignment; exact, one byte fewer is refused.
   template <class Y, int M>
   void forward(B const& on, Inputs<config> const& in, Rows<Y, M> y, std::span<std::byte> cache, std::span<std::byte> workspace, Where at = Where::here()) const {
     static_assert(M == config.hidden, "coterie::Layer::forward: y must have Config::hidden columns");
@@ -82,11 +82,11 @@ class Layer {
   }
   template <class D, int N, class X, int M, DType G = DType::fp32>
   void backward(B const& on, Inputs<config> const& in, std::span<std::byte const> cache, Rows<D, N> dy, Rows<X, M> dx, Gradients<config, G> const& to, std::span<std::byte> workspace,
-                Rows<float const, logit_columns(C)> dlogits = {}, Where at = Where::here()) const {
+                Rows<float const, logit_columns(C)> dlogits = {}, Rows<float const, logit_columns(C)> dnoise_logits = {}, Where at = Where::here()) const {
     static_assert(N == config.hidden && M == config.hidden, "coterie::Layer::backward: dy and dx must have Config::hidden columns");
     static_assert(std::is_same_v<std::remove_const_t<D>, value> && std::is_same_v<X, value>, "coterie::Layer::backward: dy and dx must have elements of Config::dtype, dx mutable ones");
     if constexpr (N == config.hidden && M == config.hidden && std::is_same_v<std::remove_const_t<D>, value> && std::is_same_v<X, value> && trains())
-      training().backward(on, in, cache, dy, dx, to, workspace, dlogits, at);
+      training().backward(on, in, cache, dy, dx, to, workspace, dlogits, dnoise_logits, at);
   }
   // Of the forward pass of `tokens` tokens that filled the cache: for balance.hpp's statistics, losses and biases.
   Chosen<config> chosen(B const& on, std::span<std::byte const> cache, std::int64_t tokens, Where at = Where::here()) const {

@@ -1,5 +1,6 @@
 // The experts backwards on the GPU: whole numbers are exact, real ones within bounds that are derived; at every edge of a tile.
 #include "backward_shared_case.hpp"
+#include "gradient_case.hpp"
 
 namespace {
 using namespace cuda_tests;
@@ -10,8 +11,7 @@ constexpr Config of(int hidden, int ffn, Act act, DType dtype, int bias = 0, ct:
   c.expert.act = act, c.expert.bias = bias, c.router.place = place;
   return c;
 }
-// Without sm_90a, which multiplies backwards as sm_80 does.
-constexpr Arch paths[]{Arch::plain, Arch::sm_80};
+constexpr Arch paths[]{Arch::plain, Arch::sm_80, Arch::sm_90a};
 
 // extra: numbers between rows of x and dy.
 template <Config C, DType D = DType::fp32> void check(Numbers kind, std::int64_t tokens, std::vector<int> const& counts, Asked const& asked = {}, int extra = 8) {
@@ -93,6 +93,38 @@ TEST_SUITE("backward") {
       CHECK(simt::failure_of([&] { return dense<bf16, bf16>(path, 200, 150, 136); }) == "");
     }
   }
+  TEST_CASE("many dense rows are summed in pieces, which a router's workspace holds") {
+    for (std::int64_t rows : {512, 513, 1100})
+      for (int overwrite : {0, 1}) {
+        CAPTURE(rows);
+        CHECK(simt::failure_of([&] { return DenseGradientCase<float>(rows, 3, 5).failure(Arch::plain, overwrite); }) == "");
+      }
+    DenseGradientCase<float> const some(513, 3, 5);
+    auto const run = [&] { return some.failure(Arch::plain, 0); };
+    CHECK(simt::survives(18, run) == "");
+    check_waits(run, {"add_pieces: the kernel ahead"});
+    CHECK(ct::device::gradient_pieces(32768, 128, 2048) == 32);
+    CHECK(ct::device::gradient_pieces(32768, 2048, 4096) == 1);
+    cases::Random random{9};
+    constexpr Config halved{.experts = 9, .top_k = 2, .hidden = 24, .ffn = 8, .dtype = DType::bf16, .weights = DType::bf16, .router = {.weights = DType::bf16}};
+    constexpr Config whole{.experts = 9, .top_k = 2, .hidden = 21, .ffn = 8, .dtype = DType::fp16, .weights = DType::fp16, .router = {.weights = DType::fp16}};
+    Checkpoint<halved> const w(random, Numbers::whole);
+    Checkpoint<whole> const v(random, Numbers::whole);
+    for (Arch path : paths) CHECK(simt::failure_of([&] { return router_gradient(w, path, 530); }) == "");
+    CHECK(simt::failure_of([&] { return router_gradient(v, Arch::best, 530); }) == "");
+  }
+  TEST_CASE("transposed gradients are exact, and stored in full sectors") {
+    for (Arch path : paths)
+      for (int overwrite : {0, 1}) {
+        CHECK(simt::failure_of([&] { return DenseGradientCase<float>(20, 70, 67, 1).failure(path, overwrite); }) == "");
+        CHECK(simt::failure_of([&] { return DenseGradientCase<bf16>(40, 136, 152, 1).failure(path, overwrite); }) == "");
+        CHECK(simt::failure_of([&] { return DenseGradientCase<bf16>(40, 8, 16, 1).failure(path, overwrite); }) == "");
+      }
+    DenseGradientCase<float> const plain(16, 64, 128, 1);
+    DenseGradientCase<bf16> const wide(32, 256, 128, 1);
+    CHECK(waste_beside({}, [&] { plain.run(Arch::plain, 0); }) == "");
+    for (Arch path : {Arch::sm_80, Arch::sm_90a}) CHECK(waste_beside({}, [&] { wide.run(path, 0); }) == "");
+  }
   TEST_CASE("under 18 schedules; every synchronisation is needed") {
     cases::Random random{5};
     Checkpoint<even> const w(random, Numbers::whole);
@@ -125,11 +157,14 @@ TEST_SUITE("backward") {
     constexpr Config c = of(256, 128, Act::relu_mul, DType::bf16), fp32 = of(64, 64, Act::relu_mul, DType::fp32);
     Checkpoint<c> const w(random, Numbers::whole);
     Checkpoint<fp32> const v(random, Numbers::whole);
-    BackwardCase<c> const some(w, random, Numbers::whole, 128, {128, 0, 64, 0, 0}, 0);
-    BackwardCase<fp32> const plain(v, random, Numbers::whole, 64, {64, 0, 64, 0, 0}, 0);
+    BackwardCase<c> const some(w, random, Numbers::whole, 128, {128, 0, 64, 0, 0}, 0, 0), transposed(w, random, Numbers::whole, 128, {0, 128, 0, 64, 0}, 0, 8);
+    BackwardCase<fp32> const plain(v, random, Numbers::whole, 64, {64, 64, 0, 0, 0}, 0, 8);
     // Gates are half of their sectors, and then ups the other half.
     CHECK(waste_beside({"pairs.cuh", " write"}, [&] { some.run(Arch::sm_80, {}); }) == "");
+    // Transposed, lanes of one warp look up gates and ups in the table of gradients.
+    CHECK(waste_beside({"pairs.cuh", " write", "ffn_gradient.cuh"}, [&] { transposed.run(Arch::sm_80, {}); }) == "");
+    CHECK(waste_beside({" sectors"}, [&] { transposed.run(Arch::sm_80, {}); }) == "");
     CHECK(waste_beside({" sectors"}, [&] { some.run(Arch::sm_80, {}); }) == "");                       // no bank conflicts at all
-    CHECK(waste_beside({"ffn_backward.cuh"}, [&] { plain.run(Arch::plain, {}); }) == "");
+    CHECK(waste_beside({"ffn_backward.cuh", "ffn_gradient.cuh"}, [&] { plain.run(Arch::plain, {}); }) == "");
   }
 }

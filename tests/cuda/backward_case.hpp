@@ -141,10 +141,10 @@ template <ct::Config C, ct::DType D = ct::DType::fp32> class BackwardCase {
   static constexpr int W = ct::width(C), F = C.ffn, E = C.experts;
   static constexpr bool weigh_input = C.router.place == ct::Place::input, biased = C.expert.bias != 0;
 
-  BackwardCase(Checkpoint<C> const& w, cases::Random& random, Numbers kind, std::int64_t tokens, std::vector<int> const& counts, int extra = 8)
+  BackwardCase(Checkpoint<C> const& w, cases::Random& random, Numbers kind, std::int64_t tokens, std::vector<int> const& counts, int extra = 8, int between = 3)
       : w_(w), tokens_(tokens), bound_(ct::rows_bound(C, tokens)), x_(tokens + 1, extra), x_from_(tokens + 1, extra), dy_(tokens + 1, extra), dy_from_(tokens + 1, extra), dx_(bound_ + 1, extra ? 3 : 0), begin_(E + 1),
         token_(static_cast<std::size_t>(bound_ + 1)), weight_(static_cast<std::size_t>(bound_ + 1)), dweight_(static_cast<std::size_t>(bound_ + 1)), pre_(static_cast<std::size_t>(bound_ * Backward::columns + 1)),
-        gate_(E, F, W, extra ? 3 : 0), up_(E, F, W, extra ? 3 : 0), down_(E, W, F, extra ? 3 : 0), gate_bias_(E * F), up_bias_(E * F), down_bias_(E * W), scratch_(Backward{}.workspace_bytes(ct::Cuda{}, tokens)) {
+        gate_(E, F, W, between), up_(E, F, W, between), down_(E, W, F, between), gate_bias_(E * F), up_bias_(E * F), down_bias_(E * W), scratch_(Backward{}.workspace_bytes(ct::Cuda{}, tokens)) {
     std::vector<V> const x = numbers<V>(random, (tokens + 1) * W, kind), dy = numbers<V>(random, (tokens + 1) * W, kind);
     std::vector<V> pre(pre_.size(), ct::from_float<V>(__builtin_nanf("")));
     std::vector<std::int32_t> begin{0}, token;

@@ -30,9 +30,9 @@ template <Config C> struct Model {
   static constexpr std::int64_t T = 13, E = C.experts, H = C.hidden, F = C.ffn, W = width(C), N = logit_columns(C), S = slots(C), SF = C.shared.ffn, K = C.top_k;
   reference::Weights w;
   reference::Inputs in;
-  Numbers dy, dlogits;
+  Numbers dy, dlogits, dnoise;                   // dnoise: of W_noise x
   static constexpr int mixes = C.shared.mix == SharedMix::sigmoid_gate ? 1 : 2;
-  static constexpr bool learned = C.router.input == RouterInput::hidden || C.router.input == RouterInput::separate, has_logits = learned || C.router.input == RouterInput::logits;
+  static constexpr bool learned = C.router.input == RouterInput::hidden || C.router.input == RouterInput::separate, has_logits = learned || C.router.input == RouterInput::logits, noisy = C.router.noise == Noise::softplus;
 
   explicit Model(std::uint64_t seed) {
     cases::Random random{seed};
@@ -56,14 +56,17 @@ template <Config C> struct Model {
       in.given.weight.push_back({static_cast<double>(static_cast<float>(random.uniform())), 0});
     }
     in.given.margin.assign(T, reference::infinity);
+    if constexpr (noisy) fill(dnoise, T * N, 0.25);
   }
-  // <dy, y> + <dlogits, logits>
+  // <dy, y> + <dlogits, logits> + <dnoise, W_noise x>
   double loss() const {
     reference::Routing const r = reference::route(C, w, in);
     reference::Result const result = reference::finish(C, w, in, r);
     double sum = 0;
     for (std::size_t i = 0; i < dy.size(); ++i) sum += dy[i] * result.y[i];
     for (std::size_t i = 0; i < dlogits.size() && has_logits; ++i) sum += dlogits[i] * r.logits[i].value;
+    for (std::size_t i = 0; i < dnoise.size(); ++i)
+      for (std::size_t h = 0; h < H; ++h) sum += dnoise[i] * w.noise[i % N * H + h] * in.x[i / N * H + h];
     return sum;
   }
   double difference(double& by) const {
@@ -157,7 +160,7 @@ template <DType G = DType::fp32, Config C> Gradient run(Model<C>& m, Host const&
   auto const packed = pack(on, *raw);
 
   auto const x = as<V>(m.in.x), router_x = as<V>(m.in.router_x), dy = as<V>(m.dy);
-  Floats const logits = as<float>(m.in.logits), dlogits = as<float>(m.dlogits);
+  Floats const logits = as<float>(m.in.logits), dlogits = as<float>(m.dlogits), dnoise = as<float>(m.dnoise);
   std::vector<std::int32_t> given = m.in.given.expert;
   Floats weight;
   for (auto const& v : m.in.given.weight) weight.push_back(static_cast<float>(v.value));
@@ -170,9 +173,10 @@ template <DType G = DType::fp32, Config C> Gradient run(Model<C>& m, Host const&
   std::vector<std::byte> scratch(layer.workspace_bytes(on, M::T));
   layer.forward(on, in, Rows<V, C.hidden>{plain.data(), M::T}, scratch);
   CHECK(std::memcmp(y.data(), plain.data(), y.size() * sizeof(V)) == 0);
-  Rows<float const, logit_columns(C)> upstream{};
+  Rows<float const, logit_columns(C)> upstream{}, of_noise{};
   if constexpr (M::has_logits) upstream = {dlogits.data(), M::T};
-  layer.backward(on, in, cache.span(), Rows<V const, C.hidden>{dy.data(), M::T}, Rows<V, C.hidden>{dx.data(), M::T}, *to, more.span(), upstream);
+  if (M::noisy && m.in.seed) of_noise = {dnoise.data(), M::T};
+  layer.backward(on, in, cache.span(), Rows<V const, C.hidden>{dy.data(), M::T}, Rows<V, C.hidden>{dx.data(), M::T}, *to, more.span(), upstream, of_noise);
   for (auto& [p, memory] : wide)
     for (std::size_t j = 0; j < memory.size(); ++j) p->got[j] = to_float(memory[j]);
   CHECK(cache.intact());

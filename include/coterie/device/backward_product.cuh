@@ -107,17 +107,48 @@ template <class P> __global__ void __launch_bounds__(PlainTile::threads, 2) plai
   }
 }
 
+// Rows [first, end) of a group and 128 columns from `column` on, whose sums stand in shared memory: (first, column) at sums[sum_at(0, 0)]. Stored by
+// `warps` of them, of which this one is number `warp`; each reads and stores 64 neighbouring columns of two rows at a time.
+struct StagedRows {
+  int group, column;
+  std::int64_t first, end;
+};
+template <class E> COTERIE_DEVICE void store_staged(E const& epilogue, StagedRows const& tile, float const* sums, int warp, int warps) {
+  constexpr int at_once = 4;
+  int const lane = static_cast<int>(threadIdx.x % 32), items = 2 * static_cast<int>(tile.end - tile.first);
+#pragma unroll 1
+  for (int first = warp * at_once; first < items; first += warps * at_once) {
+    auto const row = [&](int n) { return (first + n) / 2; };
+    auto const column = [&](int n) { return (first + n) % 2 * 64 + lane * 2; };
+    decltype(read_ahead(epilogue, 0, 0)) read[at_once];
+#pragma unroll
+    for (int n = 0; n < at_once; ++n)
+      if (first + n < items) read[n] = read_ahead(epilogue, tile.first + row(n), tile.column + column(n));
+#pragma unroll
+    for (int n = 0; n < at_once; ++n) {
+      if (first + n >= items) break;
+      float2 const sum = load_two(&sums[sum_at(row(n), column(n))]);
+      float part = store_sums(epilogue, tile.group, tile.first + row(n), tile.column + column(n), sum.x, sum.y, read[n]);
+      if constexpr (keeps_parts<E>) {
+        part = lane_sum<16>(part);
+        if (lane % 16 == 0 && tile.column + column(n) < epilogue.columns) epilogue.part(tile.first + row(n), (tile.column + column(n)) / part_columns, part);
+      }
+    }
+  }
+}
+
 // The stages of mma_product's tiles, but for b: its rows stand as they are, 32 of depth by all columns of the tile, and ldmatrix turns them.
 // In the end sums stand in their place.
 template <MmaShape S> struct MmaBackwardTile : MmaTile<S> {
-  static constexpr int b_chunks = S.columns / 8, across = S.columns / 64;            // so often 64 columns, a pair for each lane, in a row
+  static constexpr int b_chunks = S.columns / 8;
+  static constexpr char const *has_landed = "mma_backward: stage has landed", *is_everybodys = "mma_backward: stage is everybody's";
   COTERIE_DEVICE static int b_at(int k, int chunk) { return k * b_chunks + (chunk ^ k % 8); }
   COTERIE_DEVICE float* sums() { return reinterpret_cast<float*>(this->a); }
 };
 
 template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blocks) mma_backward_kernel(P const p) {
   using V = typename P::A;
-  constexpr int a_copies = T::rows * T::chunks / T::threads, b_copies = T::columns * T::chunks / T::threads, b_by = T::threads / T::b_chunks;
+  constexpr int b_copies = T::columns * T::chunks / T::threads, b_by = T::threads / T::b_chunks;
   static_assert(T::columns == 128 && T::rows * T::columns * sizeof(float) <= sizeof(T));
   T& s = ptx::dynamic_shared<T>();
   int const t = static_cast<int>(threadIdx.x), lane = t % 32, warp = t / 32;
@@ -128,24 +159,14 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
   if (tile.group < 0) return;
   int const column0 = tile.column * T::columns;
 
-  // This thread's chunks of a: number t + i * threads of a stage, chunk t % 4 of its row; of b: one column of chunks, rows b_by apart.
-  int const chunk = t % T::chunks, b_chunk = t % T::b_chunks, b_row = t / T::b_chunks;
-  V const* from_a[a_copies];
-  bool has_a[a_copies];
-#pragma unroll
-  for (int i = 0; i < a_copies; ++i) {
-    std::int64_t const row = tile.first + (t + i * T::threads) / T::chunks;
-    has_a[i] = row < tile.end;
-    from_a[i] = p.a + (has_a[i] ? p.map ? p.map[row] : row : 0) * p.a_stride;
-  }
+  // Of b this thread copies one column of chunks, rows b_by apart.
+  RowCopies<T, V, T::rows> const a(p.a, p.a_stride, p.map, tile.first, tile.end);
+  int const b_chunk = t % T::b_chunks, b_row = t / T::b_chunks;
   bool const has_b = column0 + b_chunk * 8 < p.epilogue.columns;
   V const* const from_b = p.b + tile.group * p.b_group + b_row * p.b_pitch + column0 + b_chunk * 8;
   auto const load = [&](int stage, int step) {
     std::int64_t const k = std::int64_t{step} * T::depth;
-    bool const inside = k + chunk * 8 < p.inputs;
-#pragma unroll
-    for (int i = 0; i < a_copies; ++i)
-      ptx::cp_async16(&s.a[stage][swizzled((t + i * T::threads) / T::chunks, chunk)], has_a[i] && inside ? from_a[i] + k + chunk * 8 : p.a, has_a[i] && inside);
+    a.load(s.a[stage], k, p.inputs);
 #pragma unroll
     for (int i = 0; i < b_copies; ++i) {
       bool const valid = has_b && k + b_row + i * b_by < p.inputs;
@@ -155,20 +176,9 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
 
   float acc[T::row_fragments][T::column_fragments][4] = {};
   int const steps = static_cast<int>((p.inputs + T::depth - 1) / T::depth);
-#pragma unroll
-  for (int i = 0; i < T::stages - 1; ++i) {
-    if (i < steps) load(i, i);
-    ptx::cp_async_commit();
-  }
-#pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
-    COTERIE_SYNC("mma_backward: stage has landed", ptx::cp_async_wait<T::stages - 2>());
-    COTERIE_SYNC("mma_backward: stage is everybody's", __syncthreads());
-    int const ahead = step + T::stages - 1;
-    if (ahead < steps) load(ahead % T::stages, ahead);
-    ptx::cp_async_commit();
-    uint4 const* const sa = s.a[step % T::stages];
-    uint4 const* const sb = s.b[step % T::stages];
+  through_stages<T>(steps, load, [&](int stage) {
+    uint4 const* const sa = s.a[stage];
+    uint4 const* const sb = s.b[stage];
 #pragma unroll
     for (int half = 0; half < T::depth / 16; ++half) {
       std::uint32_t fb[T::column_fragments / 2][4];
@@ -182,8 +192,7 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
         for (int j = 0; j < T::column_fragments; ++j) ptx::mma_m16n8k16<V>(acc[i][j], fa, fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
       }
     }
-  }
-  // Every copy has landed: the groups that are still under way are empty.
+  });
 
   // In a fragment a thread has pairs of columns of eight rows. Through shared memory, so that a warp reads and stores 64 neighbouring columns.
   COTERIE_SYNC("mma_backward: stages are read", __syncthreads());
@@ -196,28 +205,8 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
       for (int upper = 0; upper < 2; ++upper)
         store_two(&sums[sum_at(warp_row + i * 16 + upper * 8 + lane / 4, warp_column + j * 8 + lane % 4 * 2)], acc[i][j][upper * 2], acc[i][j][upper * 2 + 1], true);
   COTERIE_SYNC("mma_backward: sums are everybody's", __syncthreads());
-  constexpr int at_once = 4;
-  using Read = decltype(read_ahead(p.epilogue, 0, 0));
-  int const items = T::across * (tile.end - tile.first < T::rows ? static_cast<int>(tile.end - tile.first) : T::rows);
-#pragma unroll 1
-  for (int first = warp * at_once; first < items; first += T::threads / 32 * at_once) {
-    auto const row = [&](int n) { return (first + n) / T::across; };
-    auto const column = [&](int n) { return (first + n) % T::across * 64 + lane * 2; };
-    Read read[at_once];
-#pragma unroll
-    for (int n = 0; n < at_once; ++n)
-      if (first + n < items) read[n] = read_ahead(p.epilogue, tile.first + row(n), column0 + column(n));
-#pragma unroll
-    for (int n = 0; n < at_once; ++n) {
-      if (first + n >= items) break;
-      float2 const sum = load_two(&sums[sum_at(row(n), column(n))]);
-      float part = store_sums(p.epilogue, tile.group, tile.first + row(n), column0 + column(n), sum.x, sum.y, read[n]);
-      if constexpr (keeps_parts<typename P::Epilogue>) {
-        part = lane_sum<16>(part);
-        if (lane % 16 == 0 && column0 + column(n) < p.epilogue.columns) p.epilogue.part(tile.first + row(n), (column0 + column(n)) / part_columns, part);
-      }
-    }
-  }
+  std::int64_t const rows = tile.end - tile.first < T::rows ? tile.end - tile.first : T::rows;
+  store_staged(p.epilogue, StagedRows{.group = tile.group, .column = column0, .first = tile.first, .end = tile.first + rows}, sums, warp, T::threads / 32);
 }
 
 // How the stages of the forward pass are shared out (mma_product.cuh), and where a short tile wastes less.

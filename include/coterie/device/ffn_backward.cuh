@@ -26,7 +26,8 @@ template <class Stage> struct StoreActivationGradient {
   std::int64_t parts_stride;
 
   struct Read {
-    float2 gate{}, up{}, gamma{1, 1};
+    Two<V> gate{}, up{};
+    float2 gamma{1, 1};
     float weight = 1;
   };
   // Columns are a multiple of 8: the second is there with the first.
@@ -34,15 +35,16 @@ template <class Stage> struct StoreActivationGradient {
     Read r;
     if (column >= columns) return r;
     V const* const from = pre + row * pre_stride + pre_column<paired>(column);
-    if constexpr (paired) r.gate = load_two(from);
-    r.up = load_two(from + paired * interleave);
+    if constexpr (paired) r.gate = load_stored_two(from);
+    r.up = load_stored_two(from + paired * interleave);
     if (weight) r.weight = weight[row];
     if (gamma && column < valid) r.gamma = {gamma[row * gamma_stride + column / gamma_columns], column + 1 < valid ? gamma[row * gamma_stride + (column + 1) / gamma_columns] : 1.f};
     return r;
   }
   COTERIE_DEVICE float store(int, std::int64_t row, int column, float first, float second, Read const& r) const {
     if (column >= columns) return 0;
-    Value const a = value(row, column, first, r.gate.x, r.up.x, r.gamma.x, r.weight), b = value(row, column + 1, second, r.gate.y, r.up.y, r.gamma.y, r.weight);
+    float2 const gate = to_floats<V>(r.gate), up = to_floats<V>(r.up);
+    Value const a = value(row, column, first, gate.x, up.x, r.gamma.x, r.weight), b = value(row, column + 1, second, gate.y, up.y, r.gamma.y, r.weight);
     V* const to = d_pre + row * pre_stride + pre_column<paired>(column);
     if constexpr (paired) store_two(to, a.gate, b.gate, true);
     store_two(to + paired * interleave, a.up, b.up, true);

@@ -1,7 +1,8 @@
 // Gradients of weights: gradient[group](o, i) (+)= sum over the group's rows of p(p_map[r], o) * q(q_map[r], i), each sum one chain over the rows
 // in fp32, rounded once. No atomics. An empty group adds nothing, or writes zeros.
 #pragma once
-#include "gradient_row.cuh"
+#include "staged_gradients.cuh"
+#include "stages.cuh"
 #include "wide.cuh"
 
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
@@ -21,6 +22,7 @@ template <class L_, class R_, class To_> struct GradientProduct {
   std::int64_t outputs, inputs;
   Groups groups;
   To to;
+  std::int64_t piece = 0;                        // of dense rows: each of groups.count sums so many of them; 0: all
 };
 
 // A tile of a group's gradient, by number: groups one after the other, in a group along the shorter side first, whose rows stay in the L2 cache.
@@ -32,7 +34,10 @@ template <class P> COTERIE_DEVICE GradientTile gradient_tile(P const& p, std::in
   std::int64_t const high = ceil_div(p.outputs, outputs), wide = ceil_div(p.inputs, inputs), at = number % (high * wide);
   int const group = p.groups.first + static_cast<int>(number / (high * wide));
   std::int64_t const row = high < wide ? at % high : at / wide, column = high < wide ? at / high : at % wide;
-  return {group, row * outputs, column * inputs, p.groups.begin ? p.groups.begin[group] : 0, p.groups.begin ? p.groups.begin[group + 1] : p.groups.rows};
+  GradientTile tile{group, row * outputs, column * inputs, p.piece * group, p.groups.rows};
+  if (p.groups.begin) tile.first = p.groups.begin[group], tile.end = p.groups.begin[group + 1];
+  else if (p.piece && tile.first + p.piece < tile.end) tile.end = tile.first + p.piece;
+  return tile;
 }
 template <class P> dim3 gradient_grid(P const& p, int outputs, int inputs, Where at) {
   return dim3(grid_of(p.groups.count * ceil_div(p.outputs, outputs) * ceil_div(p.inputs, inputs), "Cuda: too many tiles", at));
@@ -51,7 +56,8 @@ template <class P> __global__ void __launch_bounds__(PlainGradientTile::threads,
   ptx::grid_dependency_launch();
   GradientTile const tile = gradient_tile(p, blockIdx.x, T::outputs, T::inputs);
   if (tile.first == tile.end && !p.to.overwrite) return;
-  bool const has_p = tile.output + column < p.outputs, has_q = tile.input + column < p.inputs;
+  bool const has_p = tile.output + column < p.outputs, has_q = tile.input + column < p.inputs, is_turned = turned(p, tile.group, tile.output);
+  float const (*const down)[64] = is_turned ? s.q : s.p, (*const along)[64] = is_turned ? s.p : s.q;
   float sum[4][4] = {};
   for (std::int64_t r = tile.first; r < tile.end; r += T::depth) {
 #pragma unroll
@@ -68,31 +74,37 @@ template <class P> __global__ void __launch_bounds__(PlainGradientTile::threads,
 #pragma unroll
       for (int m = 0; m < 4; ++m)
 #pragma unroll
-        for (int n = 0; n < 4; ++n) sum[m][n] = fmaf(s.p[k][y * 4 + m], s.q[k][n / 2 * 32 + x * 2 + n % 2], sum[m][n]);
+        for (int n = 0; n < 4; ++n) sum[m][n] = fmaf(down[k][y * 4 + m], along[k][n / 2 * 32 + x * 2 + n % 2], sum[m][n]);
     COTERIE_SYNC("plain_gradient: tile is read", __syncthreads());
   }
+  // Neighbours in a row of sums are neighbouring inputs of an output, or outputs of an input.
+  using Row = GradientRow<typename P::To::Element>;
+  Row rows[2][2];
+  if (is_turned)
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (std::int64_t const output = tile.output + i / 2 * 32 + x * 2 + i % 2; output < p.outputs) rows[i / 2][i % 2] = p.to.row(tile.group, output);
 #pragma unroll
   for (int m = 0; m < 4; ++m) {
     std::int64_t const output = tile.output + y * 4 + m;
-    if (output >= p.outputs) continue;
-    auto const row = p.to.row(tile.group, output);
-    std::int64_t const input = tile.input + x * 2;
-    float2 old[2] = {};
-    if (!p.to.overwrite) old[0] = load_gradients(row, input, p.inputs), old[1] = load_gradients(row, input + 32, p.inputs);
+    Row const row = !is_turned && output < p.outputs ? p.to.row(tile.group, output) : Row{};
+    GradientPair<typename P::To::Element> to[2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) store_gradients(row, input + half * 32, p.inputs, old[half].x + sum[m][half * 2], old[half].y + sum[m][half * 2 + 1]);
+    for (int half = 0; half < 2; ++half)
+      to[half] = is_turned ? across_rows(rows[half], tile.input + y * 4 + m, p.inputs) : along_row(row, tile.input + half * 32 + x * 2, p.inputs);
+    float2 old[2] = {};
+    if (!p.to.overwrite) old[0] = load_gradients(to[0]), old[1] = load_gradients(to[1]);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) store_gradients(to[half], old[half].x + sum[m][half * 2], old[half].y + sum[m][half * 2 + 1]);
   }
 }
-
-// A tile's sums in shared memory, 128 floats a row, eight columns c / 8 of row r at c / 8 ^ r % 4: neither those who write fragments of mma.sync
-// nor those who read rows meet a bank twice.
-COTERIE_DEVICE int sum_at(int row, int column) { return row * 128 + (column / 8 ^ row % 4) * 8 + column % 8; }
 
 // Tiles of 128 x 128, four stages of 32 rows, and in the end sums in their place. A row of a stage is 256 bytes of p and as many of q, chunk c of row k at c ^ (k % 8); ldmatrix
 // turns both. 8 warps of 64 x 32, two blocks a multiprocessor.
 struct MmaGradientTile {
   static constexpr int outputs = 128, inputs = 128, depth = 32, stages = 4, threads = 256, blocks = 2, chunks = 16, copies = depth * chunks / threads, by = threads / chunks;
   static constexpr int row_fragments = 4, column_fragments = 4;
+  static constexpr char const *has_landed = "mma_gradient: stage has landed", *is_everybodys = "mma_gradient: stage is everybody's";
   uint4 p[stages][depth * chunks], q[stages][depth * chunks];
   COTERIE_DEVICE static int at(int k, int chunk) { return k * chunks + (chunk ^ k % 8); }
   COTERIE_DEVICE float* sums() { return reinterpret_cast<float*>(p); }
@@ -117,7 +129,7 @@ template <class P> __global__ void __launch_bounds__(MmaGradientTile::threads, M
     for (int i = 0; i < T::copies; ++i)
       if (std::int64_t const r = row + i * T::by; r < tile.end) p_row[i] = p.p_map ? p.p_map[r] : r, q_row[i] = p.q_map ? p.q_map[r] : r;
   };
-  auto const load = [&](int stage) {
+  auto const load = [&](int stage, int) {
 #pragma unroll
     for (int i = 0; i < T::copies; ++i) {
       bool const inside = row + i * T::by < tile.end;
@@ -132,22 +144,11 @@ template <class P> __global__ void __launch_bounds__(MmaGradientTile::threads, M
   float acc[T::row_fragments][T::column_fragments][4] = {};
   int const steps = static_cast<int>((tile.end - tile.first + T::depth - 1) / T::depth);
   look();
-#pragma unroll
-  for (int i = 0; i < T::stages - 1; ++i) {
-    if (i < steps) load(i);
-    ptx::cp_async_commit();
-  }
-#pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
-    COTERIE_SYNC("mma_gradient: stage has landed", ptx::cp_async_wait<T::stages - 2>());
-    COTERIE_SYNC("mma_gradient: stage is everybody's", __syncthreads());
-    int const ahead = step + T::stages - 1;
-    if (ahead < steps) load(ahead % T::stages);
-    ptx::cp_async_commit();
+  through_stages<T>(steps, load, [&](int stage) {
     // Lanes look for rows or not, and ldmatrix and mma want them together. No name: the emulator gathers them there by itself.
     __syncwarp();
-    uint4 const* const sp = s.p[step % T::stages];
-    uint4 const* const sq = s.q[step % T::stages];
+    uint4 const* const sp = s.p[stage];
+    uint4 const* const sq = s.q[stage];
 #pragma unroll
     for (int half = 0; half < T::depth / 16; ++half) {
       std::uint32_t fq[T::column_fragments / 2][4];
@@ -161,42 +162,24 @@ template <class P> __global__ void __launch_bounds__(MmaGradientTile::threads, M
         for (int j = 0; j < T::column_fragments; ++j) ptx::mma_m16n8k16<V>(acc[i][j], fp, fq[j / 2][j % 2 * 2], fq[j / 2][j % 2 * 2 + 1]);
       }
     }
-  }
-  // Every copy has landed: the groups that are still under way are empty.
+  });
 
-  // In a fragment a thread has pairs of inputs of eight outputs. Through shared memory, so that a warp adds to 64 neighbouring ones; and what is
-  // added to is asked for by eights, since the compiler does not move a load over a store.
+  // In a fragment a thread has pairs of inputs of eight outputs. Through shared memory, so that a warp adds to 64 neighbouring ones.
   static_assert(T::outputs * T::inputs * sizeof(float) <= sizeof(T));
   COTERIE_SYNC("mma_gradient: stages are read", __syncthreads());
   float* const sums = s.sums();
+  bool const is_turned = turned(p, tile.group, tile.output);
+  auto const at = [is_turned](int r, int c) { return is_turned ? turned_at(r, c) : sum_at(r, c); };
 #pragma unroll
   for (int i = 0; i < T::row_fragments; ++i)
 #pragma unroll
     for (int j = 0; j < T::column_fragments; ++j)
 #pragma unroll
       for (int upper = 0; upper < 2; ++upper)
-        store_two(&sums[sum_at(warp_output + i * 16 + upper * 8 + lane / 4, warp_input + j * 8 + lane % 4 * 2)], acc[i][j][upper * 2], acc[i][j][upper * 2 + 1], true);
+        store_two(&sums[at(warp_output + i * 16 + upper * 8 + lane / 4, warp_input + j * 8 + lane % 4 * 2)], acc[i][j][upper * 2], acc[i][j][upper * 2 + 1], true);
   COTERIE_SYNC("mma_gradient: sums are everybody's", __syncthreads());
-  constexpr int at_once = 8;
-  int const items = 2 * (p.outputs - tile.output < T::outputs ? static_cast<int>(p.outputs - tile.output) : T::outputs);
-#pragma unroll 1
-  for (int first = warp * at_once; first < items; first += T::threads / 32 * at_once) {
-    auto const column = [&](int n) { return n % 2 * 64 + lane * 2; };
-    GradientRow<typename P::To::Element> to[at_once];
-    float2 old[at_once] = {};
-#pragma unroll
-    for (int n = 0; n < at_once; ++n)
-      if (first + n < items) to[n] = p.to.row(tile.group, tile.output + (first + n) / 2);
-    if (!p.to.overwrite)
-#pragma unroll
-      for (int n = 0; n < at_once; ++n) old[n] = load_gradients(to[n], tile.input + column(n), p.inputs);
-#pragma unroll
-    for (int n = 0; n < at_once; ++n) {
-      if (first + n >= items) break;
-      float2 const sum = load_two(&sums[sum_at((first + n) / 2, column(n))]);
-      store_gradients(to[n], tile.input + column(n), p.inputs, old[n].x + sum.x, old[n].y + sum.y);
-    }
-  }
+  std::int64_t const end = p.outputs - tile.output < T::outputs ? p.outputs : tile.output + T::outputs;
+  store_staged(p, StagedGradients{.group = tile.group, .first = tile.output, .end = end, .input = tile.input}, sums, warp, T::threads / 32);
 }
 
 template <class P> void mma_gradient(Cuda const& on, P const& p, Where at) {

@@ -11,31 +11,39 @@ template <class Element> struct GradientRow {
   std::int64_t stride = 1;
 };
 
-// One matrix with the strides of a checkpoint, for one group.
+// One matrix with the strides of a checkpoint; of more groups one behind the other.
 template <class Element_> struct DenseGradient {
   using Element = Element_;
   Element* data;                                 // null: nothing is computed
   std::int64_t out_stride, in_stride;
   int overwrite = 0;                             // flag: written, not added to
-  COTERIE_DEVICE GradientRow<Element> row(int, std::int64_t output) const { return {data ? data + output * out_stride : nullptr, in_stride}; }
+  std::int64_t group_stride = 0;
+  COTERIE_DEVICE GradientRow<Element> row(int group, std::int64_t output) const { return {data ? data + group * group_stride + output * out_stride : nullptr, in_stride}; }
 };
 
-// Gradients of inputs i and i + 1, as many of them as there are: what memory holds, and what it shall hold.
-template <class Element> COTERIE_DEVICE bool together(GradientRow<Element> const& row, std::int64_t i, std::int64_t inputs) {
-  return row.stride == 1 && i + 1 < inputs && reinterpret_cast<std::uintptr_t>(row.data + i) % (2 * sizeof(Element)) == 0;
+// Two gradients, as many of them as there are: what memory holds, and what it shall hold.
+template <class Element> struct GradientPair {
+  Element *first = nullptr, *second = nullptr;
+  COTERIE_DEVICE bool together() const { return first && second == first + 1 && reinterpret_cast<std::uintptr_t>(first) % (2 * sizeof(Element)) == 0; }
+};
+template <class Element> COTERIE_DEVICE float2 load_gradients(GradientPair<Element> const& at) {
+  if (at.together()) return load_two(at.first);
+  return {at.first ? to_float(*at.first) : 0.f, at.second ? to_float(*at.second) : 0.f};
 }
-template <class Element> COTERIE_DEVICE float2 load_gradients(GradientRow<Element> const& row, std::int64_t i, std::int64_t inputs) {
-  if (!row.data || i >= inputs) return {0, 0};
-  Element const* const at = row.data + i * row.stride;
-  if (together(row, i, inputs)) return load_two(at);
-  return {to_float(*at), i + 1 < inputs ? to_float(at[row.stride]) : 0.f};
+template <class Element> COTERIE_DEVICE void store_gradients(GradientPair<Element> const& at, float first, float second) {
+  if (at.together()) return store_two(at.first, first, second, true);
+  if (at.first) *at.first = from_float<Element>(first);
+  if (at.second) *at.second = from_float<Element>(second);
 }
-template <class Element> COTERIE_DEVICE void store_gradients(GradientRow<Element> const& row, std::int64_t i, std::int64_t inputs, float first, float second) {
-  if (!row.data || i >= inputs) return;
-  Element* const at = row.data + i * row.stride;
-  if (together(row, i, inputs)) return store_two(at, first, second, true);
-  *at = from_float<Element>(first);
-  if (i + 1 < inputs) at[row.stride] = from_float<Element>(second);
+// Of inputs i and i + 1 of an output, or of two outputs for input i.
+template <class Element> COTERIE_DEVICE Element* gradient_at(GradientRow<Element> const& row, std::int64_t i, std::int64_t inputs) {
+  return row.data && i < inputs ? row.data + i * row.stride : nullptr;
+}
+template <class Element> COTERIE_DEVICE GradientPair<Element> along_row(GradientRow<Element> const& row, std::int64_t i, std::int64_t inputs) {
+  return {gradient_at(row, i, inputs), gradient_at(row, i + 1, inputs)};
+}
+template <class Element> COTERIE_DEVICE GradientPair<Element> across_rows(GradientRow<Element> const (&rows)[2], std::int64_t i, std::int64_t inputs) {
+  return {gradient_at(rows[0], i, inputs), gradient_at(rows[1], i, inputs)};
 }
 
 }}}}

@@ -4,6 +4,7 @@
 // c of row r stands at c ^ (r / 2 % 4), so that neither the copies nor ldmatrix meet a bank twice.
 #pragma once
 #include "product.cuh"
+#include "stages.cuh"
 #include "wide.cuh"
 
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
@@ -15,10 +16,9 @@ template <MmaShape S> struct MmaTile {
   static constexpr int row_warps = rows / warp_rows, threads = 32 * row_warps * (columns / warp_columns), chunks = depth / 8;
   static constexpr int row_fragments = warp_rows / 16, column_fragments = warp_columns / 8;
   static_assert(rows * chunks % threads == 0 && columns * chunks % threads == 0 && warp_columns % 16 == 0);
+  static constexpr char const *has_landed = "mma_product: stage has landed", *is_everybodys = "mma_product: stage is everybody's";
   uint4 a[stages][rows * chunks], b[stages][columns * chunks];
 };
-// Where 16-byte chunk c of row r stands.
-COTERIE_HD constexpr int swizzled(int r, int c) { return r * 4 + (c ^ (r / 2 % 4)); }
 
 // This lane's two sums of a block of 8 columns of one row, as mma and wgmma hold them; second: of the next block, whose sums are
 // those of `up` where they come in pairs. column: of the packed rows, where the block begins.
@@ -35,7 +35,6 @@ template <class Epilogue> COTERIE_DEVICE void store_block(Epilogue const& epilog
 
 template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blocks) mma_product_kernel(P const p) {
   using V = typename P::A;
-  constexpr int a_chunks = T::rows * T::chunks / T::threads, b_chunks = T::columns * T::chunks / T::threads;
   T& s = ptx::dynamic_shared<T>();
   int const t = static_cast<int>(threadIdx.x), lane = t % 32, warp = t / 32;
   int const warp_row = warp % T::row_warps * T::warp_rows, warp_column = warp / T::row_warps * T::warp_columns;
@@ -45,50 +44,19 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
   if (tile.group < 0) return;
   std::int64_t const column0 = std::int64_t{tile.column} * T::columns;
 
-  // This thread's chunks: number t + i * threads of a stage, chunk t % 4 of its row.
-  int const chunk = t % T::chunks;
-  V const *from_a[a_chunks], *from_b[b_chunks];
-  bool has_a[a_chunks], has_b[b_chunks];
-  V const* const b = p.b + tile.group * p.b_group;
-#pragma unroll
-  for (int i = 0; i < a_chunks; ++i) {
-    std::int64_t const row = tile.first + (t + i * T::threads) / T::chunks;
-    has_a[i] = row < tile.end;
-    from_a[i] = p.a + (has_a[i] ? p.map ? p.map[row] : row : 0) * p.a_stride;
-  }
-#pragma unroll
-  for (int i = 0; i < b_chunks; ++i) {
-    std::int64_t const row = column0 + (t + i * T::threads) / T::chunks;
-    has_b[i] = row < p.b_rows;
-    from_b[i] = b + (has_b[i] ? row : 0) * p.b_pitch;
-  }
+  // Of both whole chunks: what lies between inputs and the pitch is zero.
+  RowCopies<T, V, T::rows> const a(p.a, p.a_stride, p.map, tile.first, tile.end);
+  RowCopies<T, V, T::columns> const b(p.b + tile.group * p.b_group, p.b_pitch, nullptr, column0, p.b_rows);
   auto const load = [&](int stage, int step) {
-    std::int64_t const k = std::int64_t{step} * T::depth + chunk * 8;
-    bool const inside = k < p.inputs;            // whole chunks: what lies between inputs and the pitch is zero
-#pragma unroll
-    for (int i = 0; i < a_chunks; ++i)
-      ptx::cp_async16(&s.a[stage][swizzled((t + i * T::threads) / T::chunks, chunk)], has_a[i] && inside ? from_a[i] + k : p.a, has_a[i] && inside);
-#pragma unroll
-    for (int i = 0; i < b_chunks; ++i)
-      ptx::cp_async16(&s.b[stage][swizzled((t + i * T::threads) / T::chunks, chunk)], has_b[i] && inside ? from_b[i] + k : p.b, has_b[i] && inside);
+    std::int64_t const k = std::int64_t{step} * T::depth;
+    a.load(s.a[stage], k, p.inputs), b.load(s.b[stage], k, p.inputs);
   };
 
   float acc[T::row_fragments][T::column_fragments][4] = {};
   int const steps = static_cast<int>((p.inputs + T::depth - 1) / T::depth);
-#pragma unroll
-  for (int i = 0; i < T::stages - 1; ++i) {
-    if (i < steps) load(i, i);
-    ptx::cp_async_commit();
-  }
-#pragma unroll 1
-  for (int step = 0; step < steps; ++step) {
-    COTERIE_SYNC("mma_product: stage has landed", ptx::cp_async_wait<T::stages - 2>());
-    COTERIE_SYNC("mma_product: stage is everybody's", __syncthreads());
-    int const ahead = step + T::stages - 1;
-    if (ahead < steps) load(ahead % T::stages, ahead);
-    ptx::cp_async_commit();
-    uint4 const* const sa = s.a[step % T::stages];
-    uint4 const* const sb = s.b[step % T::stages];
+  through_stages<T>(steps, load, [&](int stage) {
+    uint4 const* const sa = s.a[stage];
+    uint4 const* const sb = s.b[stage];
 #pragma unroll
     for (int half = 0; half < T::depth / 16; ++half) {
       std::uint32_t fa[T::row_fragments][4], fb[T::column_fragments / 2][4];
@@ -101,8 +69,7 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blo
 #pragma unroll
         for (int j = 0; j < T::column_fragments; ++j) ptx::mma_m16n8k16<V>(acc[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
     }
-  }
-  // Every copy has landed: the groups that are still under way are empty.
+  });
 
 #pragma unroll
   for (int i = 0; i < T::row_fragments; ++i)

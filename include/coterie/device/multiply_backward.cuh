@@ -1,6 +1,7 @@
 // One grouped product of a backward pass, or gradient of weights, by the kernel that suits the path, the types and the number of rows.
 #pragma once
-#include "backward_product.cuh"
+#include "wgmma_backward.cuh"
+#include "wgmma_gradient.cuh"
 
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
@@ -11,7 +12,7 @@ template <class P> void multiply_backward(Cuda const& on, Arch path, P const& p,
   if (p.groups.rows == 0 || p.groups.count == 0 || p.epilogue.columns == 0) return;
   if constexpr (has_mma<P>)
     if (path != Arch::plain && wide_rows(p.a, p.a_stride) && wide_rows(p.b, p.b_pitch) && p.b_group % 8 == 0)
-      return p.groups.rows <= 48 * p.groups.sharing() ? mma_backward<MmaBackwardShort>(on, p, at) : mma_backward<MmaBackwardTall>(on, p, at);
+      return path == Arch::sm_90a ? wgmma_backward(on, p, at) : p.groups.rows <= 48 * p.groups.sharing() ? mma_backward<MmaBackwardShort>(on, p, at) : mma_backward<MmaBackwardTall>(on, p, at);
   plain_backward(on, p, at);
 }
 
@@ -21,7 +22,7 @@ template <class P> void multiply_backward(Cuda const& on, Arch path, P const& p,
 template <class P> void add_gradient(Cuda const& on, Arch path, P const& p, Where at) {
   if (p.groups.count == 0 || p.outputs == 0 || p.inputs == 0 || (p.groups.rows == 0 && !p.to.overwrite)) return;
   if constexpr (std::is_same_v<typename P::L, typename P::R> && sizeof(typename P::L) == 2)
-    if (path != Arch::plain && wide_rows(p.p, p.p_stride) && wide_rows(p.q, p.q_stride)) return mma_gradient(on, p, at);
+    if (path != Arch::plain && wide_rows(p.p, p.p_stride) && wide_rows(p.q, p.q_stride)) return path == Arch::sm_90a ? wgmma_gradient(on, p, at) : mma_gradient(on, p, at);
   plain_gradient(on, p, at);
 }
 

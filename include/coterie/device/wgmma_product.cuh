@@ -1,17 +1,18 @@
-// Grouped products for sm_90a: warp-specialised and persistent. A warpgroup of producers gathers rows by cp.async and lets TMA
-// bring the weights, the group as a coordinate; one or two warpgroups of consumers multiply by wgmma. 16-bit types only.
+// Grouped products for sm_90a, forwards (Product) and backwards (BackwardProduct): warp-specialised and persistent. A warpgroup of producers
+// gathers rows by cp.async and lets TMA bring the weights, the group as a coordinate; one or two warpgroups of consumers multiply by wgmma.
+// 16-bit types only.
 //
 // Two consumers share a tile, 64 rows each: the largest tile, the fewest bytes. Or they take tiles in turn (alternating): one
 // stores while the other multiplies, which pays where few inputs leave little time between stores. They must not multiply both:
 // a barrier tells one round from the next only, and who skips the other's stages would take a full one of two rounds ago for
 // its own. Who has no rows, at the ragged end of a group, multiplies nothing.
 //
-// Stages of 64 inputs stand in shared memory as TMA writes them: rows of 128 bytes, 16-byte chunk c of row r at c ^ (r % 8).
-// A stage is full when its weights have landed and every producer thread has seen its own copies land, which it says one stage
-// late, so that copies of the next stage are under way meanwhile. Rows past the end of a group are zeros and are not stored.
+// Stages of 64 inputs stand in shared memory as TMA writes them: rows of 128 bytes, 16-byte chunk c of row r at c ^ (r % 8). Backwards a
+// row of the weights is one input of 64 columns, box beside box, and wgmma reads it so (wgmma_mn.cuh): nothing is transposed.
+// Rows past the end of a group are zeros and are not stored.
 #pragma once
 #include "mma_product.cuh"
-#include "tensor_map.cuh"
+#include "wgmma_ring.cuh"
 
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
@@ -19,27 +20,34 @@ namespace coterie { inline namespace v0 { namespace device { inline namespace CO
 struct WgmmaShape {
   int rows, columns, stages, consumers;
   int alternating = 0;                           // flag: consumers take tiles in turn
+  int backwards = 0;                             // flag: weights are [inputs][columns] in memory, not [columns][inputs]
+  int buffered = 0;                              // flag: sums go through shared memory, 64 rows x 128 columns of a consumer at a time
 };
 template <class V, WgmmaShape S> struct WgmmaTile {
   static constexpr int rows = S.rows, columns = S.columns, stages = S.stages, consumers = S.consumers, depth = 64, threads = 128 * (1 + consumers), copies = rows / 16;
-  static constexpr bool alternating = S.alternating;
+  static constexpr bool alternating = S.alternating, buffered = S.buffered;
   static constexpr int blocks = rows / 64 / (alternating ? 1 : consumers);       // of 64 rows, each consumer's in a tile
   // Registers: 65,536 of a multiprocessor over the block's threads; producers need few.
   static constexpr int producer_registers = 56, consumer_registers = consumers == 1 ? 240 : 224;
+  static constexpr int box = S.backwards ? depth : columns;              // rows of the weights in a box of 64 of their columns
   V a[stages][rows * depth], b[stages][columns * depth];
+  alignas(16) float sums[buffered ? consumers * 64 * 128 : 4];
   std::uint64_t full[stages], empty[stages], turn[2];
-};
-// Where a ring of stages stands; phase is the parity of the barriers' rounds.
-struct Ring {
-  int stage = 0;
-  unsigned phase = 0;
-  template <int Stages> COTERIE_DEVICE void next() {
-    if (++stage == Stages) stage = 0, phase ^= 1;
+
+  // The weights of one tile and step.
+  COTERIE_DEVICE void load(CUtensorMap const& weights, int stage, int step, Tile const& tile) {
+    if constexpr (S.backwards) {
+#pragma unroll
+      for (int i = 0; i < columns / 64; ++i) ptx::tma_load_3d(b[stage] + i * 64 * depth, &weights, &full[stage], tile.column * columns + i * 64, step * depth, tile.group);
+    } else {
+      ptx::tma_load_3d(b[stage], &weights, &full[stage], step * depth, tile.column * columns, tile.group);
+    }
   }
-  template <int Stages> COTERIE_DEVICE void skip(int steps) {
-    int const at = stage + steps;
-    phase ^= static_cast<unsigned>(at / Stages) & 1;
-    stage = at % Stages;
+  // 64 rows from `first` on by all columns, of inputs 16 i .. 16 i + 15 of a stage.
+  COTERIE_DEVICE void multiply(float (&sum)[columns / 2], int stage, int first, int i, bool accumulate) const {
+    std::uint64_t const of_a = ptx::descriptor_k128(a[stage] + first * depth) + 2 * i;
+    if constexpr (S.backwards) ptx::wgmma_m64k16_mn<ptx::MnMajor::b, columns, V>(sum, of_a, ptx::descriptor_mn128(b[stage], depth) + 128 * i, accumulate);
+    else ptx::wgmma_m64k16<columns, V>(sum, of_a, ptx::descriptor_k128(b[stage]) + 2 * i, accumulate);
   }
 };
 
@@ -49,11 +57,7 @@ template <class P, class T> COTERIE_DEVICE void produce(P const& p, CUtensorMap 
   int const t = static_cast<int>(threadIdx.x), chunk = t % 8, row0 = t / 8;        // chunk of rows row0, row0 + 16, ...
   TileWalk walk{p.groups, T::rows, column_tiles(p, T::columns)};
   Ring ring;
-  int behind = -1;                               // the stage whose copies this thread has not yet vouched for
-  auto const vouch = [&] {
-    COTERIE_SYNC("wgmma_product: copies are seen by wgmma", ptx::fence_proxy_async());
-    COTERIE_SYNC("wgmma_product: copies are vouched for", ptx::mbarrier_arrive(&s.full[behind]));
-  };
+  Copies<T> copies(s);
 #pragma unroll 1
   for (std::int64_t number = blockIdx.x;; number += gridDim.x) {
     Tile const tile = walk(number);
@@ -69,7 +73,7 @@ template <class P, class T> COTERIE_DEVICE void produce(P const& p, CUtensorMap 
       COTERIE_SYNC("wgmma_product: stage is free", ptx::mbarrier_wait(&s.empty[ring.stage], ring.phase ^ 1));
       if (t == 0) {
         ptx::mbarrier_arrive_expect_tx(&s.full[ring.stage], T::columns * T::depth * sizeof(V));
-        ptx::tma_load_3d(s.b[ring.stage], &weights, &s.full[ring.stage], step * T::depth, tile.column * T::columns, tile.group);
+        s.load(weights, ring.stage, step, tile);
       }
       std::int64_t const k = std::int64_t{step} * T::depth + chunk * 8;
       V* const to = s.a[ring.stage] + row0 * T::depth + (chunk ^ row0 % 8) * 8;      // 16 rows further is the same chunk
@@ -78,21 +82,24 @@ template <class P, class T> COTERIE_DEVICE void produce(P const& p, CUtensorMap 
         bool const valid = from[i] && k < p.inputs;
         ptx::cp_async16(to + i * 16 * T::depth, valid ? from[i] + k : p.a, valid);
       }
-      ptx::cp_async_commit();
-      if (behind >= 0) {
-        COTERIE_SYNC("wgmma_product: copies have landed", ptx::cp_async_wait<1>());
-        vouch();
-      }
-      behind = ring.stage;
+      copies.issued(ring.stage);
       ring.template next<T::stages>();
     }
   }
-  COTERIE_SYNC("wgmma_product: last copies have landed", ptx::cp_async_wait<0>());
-  if (behind >= 0) vouch();
+  copies.finish();
+}
+
+// This thread's sums of 16 rows: columns from `column` on, of rows `row` and row + 8.
+template <class A, class B, class E, int N> COTERIE_DEVICE void store_fragments(Product<A, B, E> const& p, Tile const& tile, std::int64_t row, int column, float const (&acc)[N]) {
+#pragma unroll
+  for (int upper = 0; upper < 2; ++upper) {
+    if (row + upper * 8 >= tile.end) continue;
+#pragma unroll
+    for (int j = 0; j < N / 4; j += E::paired ? 2 : 1) store_block(p.epilogue, tile.group, row + upper * 8, column + j * 8, &acc[4 * j + upper * 2], &acc[4 * (j + E::paired) + upper * 2]);
+  }
 }
 
 template <class P, class T> COTERIE_DEVICE void consume(P const& p, T& s, int steps) {
-  using V = typename P::A;
   ptx::setmaxnreg_inc<T::consumer_registers>();
   int const t = static_cast<int>(threadIdx.x), consumer = t / 128 - 1, warp = t / 32 % 4, lane = t % 32;
   int const first = T::alternating ? 0 : consumer * T::blocks * 64;      // of this consumer's rows in a tile
@@ -111,39 +118,15 @@ template <class P, class T> COTERIE_DEVICE void consume(P const& p, T& s, int st
       COTERIE_SYNC("wgmma_product: it is this consumer's turn", ptx::mbarrier_wait(&s.turn[consumer], static_cast<unsigned>(turns++ & 1) ^ (consumer == 0)));
     bool const any = tile.first + first < tile.end;
     float acc[T::blocks][T::columns / 2];
-#pragma unroll 1
-    for (int step = 0; step < steps; ++step) {
-      COTERIE_SYNC("wgmma_product: stage is full", ptx::mbarrier_wait(&s.full[ring.stage], ring.phase));
-      if (any) {
-        std::uint64_t const a = ptx::descriptor_k128(s.a[ring.stage] + first * T::depth), b = ptx::descriptor_k128(s.b[ring.stage]);
-#pragma unroll
-        for (int m = 0; m < T::blocks; ++m) COTERIE_SYNC("wgmma_product: accumulators before products", ptx::wgmma_fence(acc[m]));
-#pragma unroll
-        for (int i = 0; i < T::depth / 16; ++i)
-#pragma unroll
-          for (int m = 0; m < T::blocks; ++m)    // 64 rows of 64 16-bit values further: 8 KiB, in units of 16 bytes
-            ptx::wgmma_m64k16<T::columns, V>(acc[m], a + m * 512 + 2 * i, b + 2 * i, (step | i) != 0);
-        ptx::wgmma_commit();
-#pragma unroll
-        for (int m = 0; m < T::blocks; ++m) COTERIE_SYNC("wgmma_product: products are over", ptx::wgmma_wait<0>(acc[m]));
-      } else {                                   // products keep a warp together; here a lane could fall two rounds behind
-        COTERIE_SYNC("wgmma_product: the warp has seen the stage", __syncwarp());
-      }
-      if (lane == 0) COTERIE_SYNC("wgmma_product: stage is given back", ptx::mbarrier_arrive(&s.empty[ring.stage]));
-      ring.template next<T::stages>();
-    }
+    multiply_stages(s, ring, steps, first, any, acc);
     if (T::alternating && lane == 0) COTERIE_SYNC("wgmma_product: the turn is handed over", ptx::mbarrier_arrive(&s.turn[1 - consumer]));
     if (!any) continue;
 #pragma unroll
-    for (int m = 0; m < T::blocks; ++m)
-#pragma unroll
-      for (int upper = 0; upper < 2; ++upper) {
-        std::int64_t const row = tile.first + first + m * 64 + warp * 16 + lane / 4 + upper * 8;
-        if (row >= tile.end) continue;
-#pragma unroll
-        for (int j = 0; j < T::columns / 8; j += P::Epilogue::paired ? 2 : 1)
-          store_block(p.epilogue, tile.group, row, tile.column * T::columns + j * 8, &acc[m][4 * j + upper * 2], &acc[m][4 * (j + P::Epilogue::paired) + upper * 2]);
-      }
+    for (int m = 0; m < T::blocks; ++m) {
+      std::int64_t const row = tile.first + first + m * 64 + warp * 16;
+      if constexpr (T::buffered) store_buffered(p, tile, row, tile.column * T::columns, acc[m], s.sums + (consumer * 64 + warp * 16) * 128);
+      else store_fragments(p, tile, row + lane / 4, tile.column * T::columns, acc[m]);
+    }
     // Rows ended a warp's lanes apart, and products want them together. No name: the emulator gathers the lanes at a product by itself.
     __syncwarp();
   }
@@ -155,10 +138,7 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, 1) wgm
   int const steps = static_cast<int>((p.inputs + T::depth - 1) / T::depth);
   if (threadIdx.x == 0) {
     ptx::tma_prefetch_map(&weights);
-    for (int i = 0; i < T::stages; ++i) {
-      ptx::mbarrier_init(&s.full[i], 1 + 128);   // who expects the weights, and every producer thread
-      ptx::mbarrier_init(&s.empty[i], 4 * (T::alternating ? 1 : T::consumers));     // a warp can vouch for its own products only
-    }
+    init_ring(s);
     for (std::uint64_t& turn : s.turn) ptx::mbarrier_init(&turn, 4);
     COTERIE_SYNC("wgmma_product: mbarriers known to TMA", ptx::fence_barrier_init());
   }
@@ -174,9 +154,12 @@ template <class P, class T> __global__ void __launch_bounds__(T::threads, 1) wgm
 #endif
 }
 
+template <class A, class B, class E> Matrices<B> weights_of(Product<A, B, E> const& p) {
+  return {.data = p.b, .columns = p.b_pitch, .rows = p.b_rows, .pitch = p.b_pitch, .group = p.b_group, .groups = p.groups.first + p.groups.count};
+}
 template <class T, class P> void wgmma_product(Cuda const& on, P const& p, Where at) {
-  static_assert(sizeof(T) <= 227 * 1024);        // what a block may have on 9.0
-  CUtensorMap const weights = weights_map(p.b, p.b_pitch, p.b_rows, p.b_group, p.groups.first + p.groups.count, T::columns, at);
+  static_assert(sizeof(T) <= wgmma_shared);
+  CUtensorMap const weights = matrices_map(weights_of(p), T::box, at);
   dim3 const tiles = tile_grid(p, T::rows, T::columns, at);
   auto const most = static_cast<unsigned>(on.device.multiprocessors);
   launch(wgmma_product_kernel<P, T>, {.grid = dim3(tiles.x < most ? tiles.x : most), .block = dim3(T::threads), .shared = sizeof(T), .programmatic = on.device.programmatic}, on.stream, at, p, weights);

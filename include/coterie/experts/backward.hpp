@@ -32,11 +32,9 @@ struct ExpertsBackward<C, Host> {
   template <DType G = DType::fp32>
   void operator()(Host const& on, Rows<V const, width(C)> x, PackedView<config, Host> packed, Batch<config> const& batch, V const* pre, Rows<V const, width(C)> dy,
                   Rows<V, width(C)> dx, float* dweight, Gradients<config, G> const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
-    if constexpr (C.expert.bias)
-      for (std::size_t e = 0; to.overwrite && e < E; ++e) host::clear(to.gate_bias[e], C.ffn), host::clear(to.up_bias[e], C.ffn), host::clear(to.down_bias[e], W);
     run(on, x, packed, batch, pre, dy, nullptr, dx, dweight, nullptr, places(to), scratch, at);
   }
-  // Where the gradients of expert e go, whatever their type; biases are added to.
+  // Where the gradients of expert e go, whatever their type.
   struct Places {
     void const* all;
     host::FfnGradient (*of)(void const* all, std::size_t e);
@@ -63,13 +61,13 @@ struct ExpertsBackward<C, Host> {
     arguments.require(packed.first_expert == 0 && packed.experts == E, "the whole layer's experts are needed", packed.experts, E);
     arguments.require(dy.rows == x.rows, "dy must have as many rows as x", dy.rows, x.rows);
     arguments.scratch("scratch", scratch, workspace_bytes(on, x.rows));
-    if (to.overwrite) clear(on, to, batch.begin, at);
     std::int64_t const routed = batch.begin[E];
-    if (routed == 0) return;
     arguments.require(dx.rows >= routed, "dx must have a row for every routed row", dx.rows, routed);
-    arguments.reads("batch.token", batch.token, routed), arguments.reads("batch.weight", batch.weight, routed), arguments.reads("dy", dy, dy.rows);
+    arguments.reads("batch.token", batch.token, routed), arguments.reads("batch.weight", batch.weight, routed), arguments.reads("dy", dy, routed ? dy.rows : 0);
     arguments.reads("pre", pre, routed * columns), arguments.writes("dx", dx, routed);
     if (dweight) arguments.writes("dweight", dweight, routed);
+    if (to.overwrite) clear(on, to, batch.begin, at);
+    if (routed == 0) return;
     Arena arena{scratch};
     Pieces const p = carve(arena, on, x.rows);
     Groups const groups = hit(packed, batch, p);
@@ -104,7 +102,7 @@ struct ExpertsBackward<C, Host> {
     p.hit = arena.take<std::int32_t>(E);
     return p;
   }
-  // Zeros where an expert has no rows (begin null: none has), or no gate.
+  // Zeros in biases, which are added to, and in matrices where an expert has no rows (begin null: none has), or no gate.
   static void clear(Host const& on, Places const& to, std::int32_t const* begin, Where at) {
     Isa const path = on.path(at);
     for (int e = 0; e < E; ++e) {
@@ -112,6 +110,7 @@ struct ExpertsBackward<C, Host> {
       host::FfnGradient const g = to.of(to.all, static_cast<std::size_t>(e));
       if (none || !gated(C.expert.act)) host::clear_gradient(*on.pool, path, g.gate, C.ffn, W);
       if (none) host::clear_gradient(*on.pool, path, g.up, C.ffn, W), host::clear_gradient(*on.pool, path, g.down, W, C.ffn);
+      host::clear(g.gate_bias, C.ffn), host::clear(g.up_bias, C.ffn), host::clear(g.down_bias, W);
     }
   }
   // The experts that have rows.

@@ -43,15 +43,17 @@ struct SharedBackward<C, Host> {
     Arguments arguments{"SharedBackward", at};
     arguments.tokens<config>(n);
     arguments.require(dy.rows == n, "dy must have as many rows as x", dy.rows, n), arguments.require(dx.rows == n, "dx must have as many rows as x", dx.rows, n);
+    if (n > 0) {
+      arguments.packed(packed.data);
+      arguments.reads("x", in.x, n), arguments.reads("dy", dy, n), arguments.reads("pre", pre, n * columns), arguments.writes("dx", dx, n);
+      arguments.scratch("scratch", scratch, workspace_bytes(on, n));
+    }
+    Isa const path = on.path(at);
     if (to.up.kind.overwrite) {
-      Isa const path = on.path(at);
       if (n == 0 || !gated(C.expert.act)) host::clear_gradient(*on.pool, path, to.gate, C.shared.ffn, C.hidden);
       if (n == 0) host::clear_gradient(*on.pool, path, to.up, C.shared.ffn, C.hidden), host::clear_gradient(*on.pool, path, to.down, C.hidden, C.shared.ffn);
     }
     if (n == 0) return;
-    arguments.packed(packed.data);
-    arguments.reads("x", in.x, n), arguments.reads("dy", dy, n), arguments.reads("pre", pre, n * columns), arguments.writes("dx", dx, n);
-    arguments.scratch("scratch", scratch, workspace_bytes(on, n));
     Arena arena{scratch};
     typename Ffn::Pieces const p = Ffn::Pieces::carve(arena, *on.pool, shapes, n, 1);
     host::FfnBackwardRows<V> rows{.x = in.x.data, .x_stride = in.x.stride, .dy = dy.data, .dy_stride = dy.stride, .map = nullptr, .in_weight = nullptr, .out_weight = mix,
@@ -60,7 +62,7 @@ struct SharedBackward<C, Host> {
       rows.gamma = routing.shared.data, rows.gamma_stride = routing.shared.stride, rows.gamma_columns = C.shared.ffn / C.shared.count, rows.dgamma = drows;
     (void)routing, (void)drows;
     One const all{n};
-    on_engine(on.path(at), [&](auto const& engine) { Ffn::run(*on.pool, engine, shapes, all.groups(packed), rows, p, [&](std::int64_t) { return to; }); });
+    on_engine(path, [&](auto const& engine) { Ffn::run(*on.pool, engine, shapes, all.groups(packed), rows, p, [&](std::int64_t) { return to; }); });
   }
   // pre[T,columns] of in.x, as the forward pass made them; scratch as above.
   void recompute(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, V* pre, std::span<std::byte> scratch, Where at = Where::here()) const {

@@ -2,6 +2,7 @@
 // its parameters. Gradients of the logits are fp32; where inputs and weights are bf16 they are multiplied as two bf16 each, by tensor cores.
 #pragma once
 #include "../training/sums.cuh"
+#include "backward_arguments.hpp"
 #include "backward_kernels.cuh"
 #include "cuda.cuh"
 
@@ -33,16 +34,9 @@ struct RouterBackward<C, Cuda> {
                   RouterGradients<config> const& d, float* dx, float* dlogits, Gradients<config, D> const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
     Arguments arguments{"RouterBackward", at};
-    arguments.tokens<config>(n);
-    arguments.require(routing.expert.rows == n, "routing.expert must have as many rows as x", routing.expert.rows, n);
-    if constexpr (has_logits) arguments.require(routing.logits.data && routing.logits.rows == n, "routing.logits must have as many rows as x", routing.logits.rows, n);
-    arguments.require(d.weight.rows == n, "the gradient of the weights must have as many rows as x", d.weight.rows, n);
+    router_backward_arguments<config>(arguments, in, routing, slot, d);
     if (n == 0) return;
     arguments.scratch("scratch", scratch, workspace_bytes(on, n));
-    if constexpr (shared_rows(C) > 0) arguments.require(d.shared.rows == n, "the gradient of routing.shared must have as many rows as x", d.shared.rows, n);
-    if constexpr (route::Program<config>::deferred) arguments.require(slot.data && slot.rows == n, "batch.slot must have as many rows as x", slot.rows, n);
-    arguments.require(has_logits || !d.logits.data, "a router without logits takes no gradient of them", 1, 0);
-    if (d.logits.data) arguments.require(d.logits.rows == n, "the gradient of the logits must have as many rows as x", d.logits.rows, n);
     arguments.resident(on, packed.data);
     Arch const path = on.path(at);
     Arena arena{scratch};
@@ -70,8 +64,8 @@ struct RouterBackward<C, Cuda> {
       auto const matrix = [&](float const* dz, float* into) {
         auto const gradient = [&](auto const* x, std::int64_t stride) {
           using X = std::remove_cv_t<std::remove_pointer_t<decltype(x)>>;
-          device::add_gradient(on, path, device::GradientProduct<float, X, device::DenseGradient<float>>{.p = dz, .p_stride = N, .p_map = nullptr, .q = x, .q_stride = stride, .q_map = nullptr,
-                               .outputs = N, .inputs = H, .groups = one(n), .to = {.data = into, .out_stride = H, .in_stride = 1, .overwrite = to.overwrite}}, at);
+          device::add_dense_gradient(on, path, device::GradientProduct<float, X, device::DenseGradient<float>>{.p = dz, .p_stride = N, .p_map = nullptr, .q = x, .q_stride = stride, .q_map = nullptr,
+                               .outputs = N, .inputs = H, .groups = one(n), .to = {.data = into, .out_stride = H, .in_stride = 1, .overwrite = to.overwrite}}, p.sums, at);
         };
         if (!into) return;
         if (jittered && in.seed) gradient(static_cast<float const*>(p.x), H);
@@ -108,9 +102,9 @@ struct RouterBackward<C, Cuda> {
                                 .groups = one(tokens), .epilogue = store}, at);
     };
     if (to) {
-      device::add_gradient(on, path, device::GradientProduct<bf16, bf16, device::DenseGradient<float>>{.p = p.halves, .p_stride = 2 * columns, .p_map = nullptr, .q = x.data, .q_stride = x.stride, .q_map = nullptr,
-                           .outputs = 2 * columns, .inputs = H, .groups = one(tokens), .to = {.data = p.sums, .out_stride = H, .in_stride = 1, .overwrite = 1}}, at);
-      launch(device::add_halves_kernel<256>, device::strided(on, std::int64_t{N} * H), on.stream, at, p.sums, std::int64_t{columns} * H, std::int64_t{N} * H, to, overwrite);
+      std::int64_t const pieces = device::gradient_sums(on, path, device::GradientProduct<bf16, bf16, device::DenseGradient<float>>{.p = p.halves, .p_stride = 2 * columns, .p_map = nullptr, .q = x.data, .q_stride = x.stride, .q_map = nullptr,
+                           .outputs = 2 * columns, .inputs = H, .groups = one(tokens), .to = {}}, p.sums, at);
+      launch(device::add_halves_kernel<256>, device::strided(on, std::int64_t{N} * H), on.stream, at, p.sums, std::int64_t{columns} * H, std::int64_t{2} * columns * H, pieces, std::int64_t{N} * H, to, overwrite);
     }
     if (dx) through(p.halves, device::StoreRows<float>{.to = dx, .stride = H, .columns = H}), through(p.halves + columns, device::AddRows{.to = dx, .stride = H, .columns = H});
   }
@@ -119,7 +113,7 @@ struct RouterBackward<C, Cuda> {
     float *x, *noise, *dz, *dnoise;              // [T,H] jittered, [T,N]...
     float *dscale, *drouter, *pieces;            // [T,E], [T], scratch of sums
     bf16* halves;                                // [T,2 columns] dz
-    float* sums;                                 // [2 columns,H]
+    float* sums;                                 // [pieces,2 columns,H] or [pieces,N,H]
   };
   static Pieces carve(Arena& arena, std::int64_t tokens) {
     Pieces p{};
@@ -127,7 +121,11 @@ struct RouterBackward<C, Cuda> {
     if constexpr (noisy) p.noise = arena.take<float>(tokens * N), p.dnoise = arena.take<float>(tokens * N);
     if constexpr (jittered) p.x = arena.take<float>(tokens * H);
     if constexpr (C.router.expert_scale != 0) p.dscale = arena.take<float>(tokens * E);
-    if constexpr (halved) p.halves = arena.take<bf16>(tokens * 2 * columns), p.sums = arena.take<float>(std::int64_t{2} * columns * H);
+    if constexpr (halved) p.halves = arena.take<bf16>(tokens * 2 * columns);
+    if constexpr (learned) {
+      std::int64_t const whole = device::gradient_scratch(tokens, N, H), halves = halved ? device::gradient_pieces(tokens, 2 * columns, H) * 2 * columns * H : 0;
+      p.sums = arena.take<float>(whole > halves ? whole : halves);
+    }
     p.drouter = arena.take<float>(tokens);
     p.pieces = arena.take<float>(device::sum_pieces(tokens, C.router.bias || C.router.expert_scale ? N : 1));
     return p;

@@ -3,6 +3,7 @@
 #pragma once
 #include "../host/dense_backward.hpp"
 #include "../host/tile_engine.hpp"
+#include "backward_arguments.hpp"
 #include "gradient.hpp"
 #include "host.hpp"
 
@@ -40,19 +41,10 @@ template <Config C> [[gnu::target("avx2,fma")]] void tokens_backward_avx2(Tokens
 
 }
 
-template <Config C, class B> struct RouterBackward;
-
-// What a router's backward is given.
-template <Config C> struct RouterGradients {
-  static constexpr Config config = C;
-  Rows<float const, slots(C)> weight{};                                // [T,S] of Routing::weight as Combine used it; dropped and absent: 0
-  Rows<float const, shared_rows(C)> shared{};                          // [T,count] of Routing::shared
-  Rows<float const, logit_columns(C)> logits{};                        // [T,N] of the logits themselves, by auxiliary losses; optional
-};
-
 // Where gradients of a router's parameters go; null: not wanted.
 struct RouterPlaces {
   float *router = nullptr, *router_bias = nullptr, *noise = nullptr, *expert_scale = nullptr, *router_scale = nullptr;
+  int overwrite = 0;                             // flag: not added to what is there
 };
 
 template <Config C>
@@ -79,33 +71,26 @@ struct RouterBackward<C, Host> {
   template <DType G = DType::fp32>
   void operator()(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Rows<std::int32_t const, slots(C)> slot,
                   RouterGradients<config> const& d, float* dx, float* dlogits, Gradients<config, G> const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
-    RouterPlaces const places{.router = to.router, .router_bias = to.router_bias, .noise = to.noise, .expert_scale = to.expert_scale, .router_scale = to.router_scale};
-    if (to.overwrite) host::clear(to.router, N * H), host::clear(to.router_bias, N), host::clear(to.noise, N * H), host::clear(to.expert_scale, E), host::clear(to.router_scale, 1);
+    RouterPlaces const places{.router = to.router, .router_bias = to.router_bias, .noise = to.noise, .expert_scale = to.expert_scale, .router_scale = to.router_scale, .overwrite = to.overwrite};
     run(on, in, packed, routing, slot, d, dx, dlogits, places, scratch, at);
   }
-  // The same, added to `to`.
+  // The same, whatever the type of other gradients.
   void run(Host const& on, Inputs<config> const& in, PackedView<config, Host> packed, Routing<config> const& routing, Rows<std::int32_t const, slots(C)> slot, RouterGradients<config> const& d,
            float* dx, float* dlogits, RouterPlaces const& to, std::span<std::byte> scratch, Where at = Where::here()) const {
     std::int64_t const n = in.x.rows;
     Arguments arguments{"RouterBackward", at};
-    arguments.tokens<config>(n);
-    arguments.require(routing.expert.rows == n, "routing.expert must have as many rows as x", routing.expert.rows, n);
-    if constexpr (has_logits) arguments.require(routing.logits.data && routing.logits.rows == n, "routing.logits must have as many rows as x", routing.logits.rows, n);
-    arguments.require(d.weight.rows == n, "the gradient of the weights must have as many rows as x", d.weight.rows, n);
-    if (n == 0) return;
+    router_backward_arguments<config>(arguments, in, routing, slot, d);
+    if (n == 0) return clear(to);
     arguments.scratch("scratch", scratch, workspace_bytes(on, n));
-    if constexpr (shared_rows(C) > 0) arguments.require(d.shared.rows == n, "the gradient of routing.shared must have as many rows as x", d.shared.rows, n);
-    if constexpr (route::Program<config>::deferred) arguments.require(slot.data && slot.rows == n, "batch.slot must have as many rows as x", slot.rows, n);
-    arguments.require(has_logits || !d.logits.data, "a router without logits takes no gradient of them", 1, 0);
-    if (d.logits.data) arguments.require(d.logits.rows == n, "the gradient of the logits must have as many rows as x", d.logits.rows, n);
     Isa const path = on.path(at);
     Arena arena{scratch};
     Pieces const p = carve(arena, on, n);
     host::Reader<config> const weights{packed};
+    if constexpr (C.router.select == Select::table) route::table_ids<config>(weights, in, p.ids, n, at);        // routing lacks a second expert left out
+    clear(to);                                   // nothing refuses from here on
     if constexpr (learned) read(on, in, p);
     if constexpr (noisy)
       if (in.seed) host::dense(*on.pool, path, weights.template at<typename Layout::RouterT>(weights.layout.noise_panels), Layout::router, p.x, n, host::Output<float, Rounded>{p.noise, N, nullptr});
-    if constexpr (C.router.select == Select::table) route::table_ids<config>(weights, in, p.ids, n, at);        // routing lacks a second expert left out
 
     route::Token<config> token;
     token.seed = in.seed;
@@ -124,6 +109,8 @@ struct RouterBackward<C, Host> {
       run(work, token, first, last);
       for (std::int64_t t = first; d.logits.data && t < last; ++t)
         for (int e = 0; e < N; ++e) p.dz[t * N + e] += d.logits[t][e];
+      for (std::int64_t t = first; d.noise_logits.data && t < last; ++t)
+        for (int e = 0; e < N; ++e) p.dnoise[t * N + e] += d.noise_logits[t][e];
     });
     factors(routing, p, n, to);
     if constexpr (C.router.input == RouterInput::logits) {
@@ -166,6 +153,9 @@ struct RouterBackward<C, Host> {
     p.drouter = arena.take<float>(tokens);
     if constexpr (C.router.select == Select::table) p.ids = arena.take<std::int32_t>(tokens * C.top_k);
     return p;
+  }
+  static void clear(RouterPlaces const& to) {
+    if (to.overwrite) host::clear(to.router, N * H), host::clear(to.router_bias, N), host::clear(to.noise, N * H), host::clear(to.expert_scale, E), host::clear(to.router_scale, 1);
   }
   // What the router saw.
   static void read(Host const& on, Inputs<config> const& in, Pieces const& p) {

@@ -1,6 +1,6 @@
 // Kernels of the router backwards: the routing program's way back, a warp per token; and what stands around it.
 #pragma once
-#include "../device/multiply_backward.cuh"
+#include "../device/gradient_pieces.cuh"
 #include "backward.hpp"
 #include "backward_warp.cuh"
 #include "kernels.cuh"
@@ -55,7 +55,8 @@ template <class Stage> __global__ void __launch_bounds__(128, route_backward_blo
     for (int j = 0; j < Back::P; ++j) {
       int const e = Warp::index(j);
       if (e >= Back::N) continue;
-      if constexpr (c.router.noise == Noise::softplus) w.dnoise[t * Back::N + e] = token.seed && e < Back::E ? g[j] * Back::noise_of(token, e) * math::sigmoid(token.noise_logits[e]) : 0.f;
+      if constexpr (c.router.noise == Noise::softplus)
+        w.dnoise[t * Back::N + e] = (token.seed && e < Back::E ? g[j] * Back::noise_of(token, e) * math::sigmoid(token.noise_logits[e]) : 0.f) + (w.d.noise_logits.data ? w.d.noise_logits[t][e] : 0.f);
       float d = g[j];
       if constexpr (c.router.soft_cap > 0) {
         float const h = math::tanh(w.logits[t][e] / c.router.soft_cap);
@@ -102,12 +103,12 @@ struct AddRows {
   COTERIE_DEVICE bool even() const { return (reinterpret_cast<std::uintptr_t>(to) / sizeof(float) | static_cast<std::uintptr_t>(stride)) % 2 == 0; }
 };
 
-// to[i] (+)= from[i] + from[behind + i].
-template <int Threads> __global__ void __launch_bounds__(Threads) add_halves_kernel(float const* from, std::int64_t behind, std::int64_t n, float* to, int overwrite) {
+// to[i] (+)= sums over pieces, `apart` from each other, of from[i], and of from[behind + i].
+template <int Threads> __global__ void __launch_bounds__(Threads) add_halves_kernel(float const* from, std::int64_t behind, std::int64_t apart, std::int64_t pieces, std::int64_t n, float* to, int overwrite) {
   COTERIE_SYNC("add_halves: the kernel ahead", ptx::grid_dependency_wait());
   ptx::grid_dependency_launch();
   for (std::int64_t i = std::int64_t{blockIdx.x} * Threads + threadIdx.x; i < n; i += std::int64_t{gridDim.x} * Threads) {
-    float const sum = from[i] + from[behind + i];
+    float const sum = sum_of_pieces(from + i, apart, pieces) + sum_of_pieces(from + behind + i, apart, pieces);
     to[i] = overwrite ? sum : to[i] + sum;
   }
 }

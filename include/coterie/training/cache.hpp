@@ -1,11 +1,11 @@
 // A cache on the host: what any backend keeps, behind a mark by which backward() knows it.
 #pragma once
-#include "../router/backward.hpp"
+#include "../router/host.hpp"
 #include "kept.hpp"
 
 namespace coterie { inline namespace v0 { namespace training {
 
-template <Config C> struct Kept : KeptPieces<C, Host> {
+template <Config C> struct Kept<C, Host> : KeptPieces<C, Host> {
   static constexpr Config config = C;
   using Pieces = KeptPieces<config, Host>;
   using Pieces::routing, Pieces::chosen;
@@ -37,7 +37,7 @@ template <Config C> struct Kept : KeptPieces<C, Host> {
   }
 
   // logits[T,N] -> chosen, once experts are chosen.
-  void keep(Host const& on, float const* logits) const {
+  void keep(Host const& on, float const* logits, Where) const {
     host::for_chunks(*on.pool, routing.expert.rows, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t t = first; t < last; ++t) {
         float const* const z = logits + t * N;
@@ -48,7 +48,7 @@ template <Config C> struct Kept : KeptPieces<C, Host> {
     });
   }
   // And back: unselected candidates have no part in a softmax. Where a weight is NaN, some logit was.
-  void spread(Host const& on, float* logits) const {
+  void spread(Host const& on, float* logits, Where) const {
     host::for_chunks(*on.pool, routing.expert.rows, host::token_chunk, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t t = first; t < last; ++t) {
         float* const z = logits + t * N;

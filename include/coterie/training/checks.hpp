@@ -1,6 +1,7 @@
 // What training asks of what the caller gives beside x, and of the places for gradients.
 #pragma once
 #include "../arguments.hpp"
+#include "../router/host.hpp"
 #include "../weights.hpp"
 
 namespace coterie { inline namespace v0 { namespace training {
@@ -51,6 +52,32 @@ template <Config C, DType D> void check_gradients(Arguments const& arguments, Gr
     arguments.require(more > (inner - 1) * less || m.outputs == 1 || m.inputs == 1, "gradients: a matrix's elements must not overlap: the larger stride", more, (inner - 1) * less + 1);
     vector(name, m.data, (m.outputs - 1) * m.out_stride + (m.inputs - 1) * m.in_stride + 1);
   });
+}
+// Select::table on the host, which can read ids: they must still be those that forward() chose by. (Of a pair, Noise::random_second may have
+// left out the second.)
+template <Config C> void check_table(Arguments const& arguments, PackedView<C, Host> packed, Inputs<C> const& in, Routing<C> const& kept) {
+  bool const replay = in.routing.expert.data != nullptr;
+  arguments.require(replay || in.token_ids, "Select::table needs Inputs::token_ids, or Inputs::routing to replay", 0, 1);
+  if (replay) arguments.require(in.routing.expert.rows == in.x.rows, "Inputs::routing must have as many rows as x", in.routing.expert.rows, in.x.rows);
+  host::Reader<C> const weights{packed};
+  std::int64_t const rows = replay ? 0 : weights.header().table_rows;
+  std::int32_t const* const table = replay ? nullptr : weights.template at<std::int32_t>(weights.layout.table);
+  for (std::int64_t t = 0; t < in.x.rows; ++t) {
+    if (!replay) arguments.require(in.token_ids[t] >= 0 && in.token_ids[t] < rows, "a token id must be in the table", in.token_ids[t], rows - 1);
+    std::int32_t const* const from = replay ? in.routing.expert[t] : table + in.token_ids[t] * std::int64_t{C.top_k};
+    for (int k = 0; k < C.top_k; ++k)
+      if (std::int32_t const e = kept.expert[t][k]; !(C.router.noise == Noise::random_second && k == 1 && e == -1))
+        arguments.require(from[k] == e, replay ? "Inputs::routing must be that of forward(): a choice" : "Inputs::token_ids must be those of forward(): an expert that the table names", from[k], e);
+  }
+}
+// A backend with memory of its own refuses gradients that are not in it.
+template <Config C, DType D> void check_resident(auto const& on, Gradients<C, D> const& to, std::int64_t tokens, Where at) {
+  if constexpr (requires { on.needs_device_memory("", "", nullptr, at); }) {
+    auto const one = [&](char const* name, void const* data) {
+      if (data) on.needs_device_memory("Layer::backward", name, data, at);
+    };
+    each_gradient(to, tokens, [&](char const* name, float const* data, std::int64_t) { one(name, data); }, [&](char const* name, auto const& m) { one(name, m.data); });
+  }
 }
 
 }}}

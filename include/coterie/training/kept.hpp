@@ -49,7 +49,11 @@ template <Config C, class B> struct KeptPieces {
   }
 };
 
-// Of K, KeptPieces or what adds to it: the bytes of a cache, exact, and a caller's, if it is large enough. Routing and Batch are views that can write.
+// The same with what a backend does to it (cache.hpp, cache.cuh): open() and close() around a forward pass, filled() for a cache that one has left,
+// keep() and spread() where of the logits only the chosen are kept.
+template <Config C, class B> struct Kept;
+
+// Of K, a Kept: the bytes of a cache, exact, and a caller's, if it is large enough. Routing and Batch are views that can write.
 template <class K> std::size_t cache_bytes(std::int64_t tokens, TrainingOptions options) {
   Arena arena;
   if (tokens > 0) K::carve(arena, tokens, options);

@@ -46,11 +46,5 @@ template <class Stage> __global__ void __launch_bounds__(128) spread_logits_kern
     w.logits[t * N + e] = z;
   }
 }
-template <class Stage> void keep_logits(Cuda const& on, ChosenLogits<Stage::config> const& w, Where at) {
-  launch(keep_logits_kernel<Stage>, {.grid = dim3(grid_of(ceil_div(w.expert.rows, 4), "Cuda: too many tokens", at)), .block = dim3(128), .programmatic = on.device.programmatic}, on.stream, at, w);
-}
-template <class Stage> void spread_logits(Cuda const& on, ChosenLogits<Stage::config> const& w, Where at) {
-  launch(spread_logits_kernel<Stage>, {.grid = dim3(grid_of(ceil_div(w.expert.rows, 4), "Cuda: too many tokens", at)), .block = dim3(128), .programmatic = on.device.programmatic}, on.stream, at, w);
-}
 
 }}}}

@@ -4,7 +4,6 @@
 #include "../experts/backward.hpp"
 #include "../experts/shared_backward.hpp"
 #include "../router/backward.hpp"
-#include "checks.hpp"
 
 namespace coterie { inline namespace v0 { namespace training {
 
@@ -31,11 +30,5 @@ template <Config C> struct Places {
     return p;
   }
 };
-
-// Before a call overwrites: zeros in all vectors, which its stages add to, and, without tokens, in all matrices.
-template <Config C, DType D> void clear_gradients(host::Pool& pool, Isa path, Gradients<C, D> const& to, std::int64_t tokens) {
-  each_gradient(to, tokens, [](char const*, float* data, std::int64_t n) { host::clear(data, n); },
-                [&](char const*, auto const& m) { if (tokens == 0) host::clear_gradient(pool, path, host::gradient_of(m, 1), m.outputs, m.inputs); });
-}
 
 }}}

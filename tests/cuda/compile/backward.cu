@@ -2,6 +2,7 @@
 // clamps, weighted inputs, sizes that no tile divides.
 // opcodes sm_80 mma_backward_kernel mma_gradient_kernel: HMMA LDGSTS LDSM
 // opcodes sm_90a mma_backward_kernel mma_gradient_kernel: HMMA LDGSTS LDSM ACQBULK PREEXIT
+// opcodes sm_90a wgmma_product_kernel wgmma_gradient_kernel: HGMMA UTMALDG LDGSTS SYNCS WARPGROUP USETMAXREG FENCE ACQBULK PREEXIT
 // opcodes sm_90a plain_backward_kernel plain_gradient_kernel gradient_table_kernel row_sums_kernel column_sums_kernel: ACQBULK PREEXIT
 #include <coterie/cuda.cuh>
 #include <coterie/experts/backward.cuh>

@@ -32,10 +32,10 @@ template <ct::Config C> struct Data {
   static constexpr ct::Config config = C;
   using V = ct::element_t<C.dtype>;
   static constexpr int E = C.experts, H = C.hidden, F = C.ffn, W = ct::width(C), N = ct::logit_columns(C), S = ct::slots(C), SF = C.shared.ffn;
-  static constexpr bool learned = C.router.input == ct::RouterInput::hidden || C.router.input == ct::RouterInput::separate, has_logits = learned || C.router.input == ct::RouterInput::logits;
+  static constexpr bool learned = C.router.input == ct::RouterInput::hidden || C.router.input == ct::RouterInput::separate, has_logits = learned || C.router.input == ct::RouterInput::logits, noisy = C.router.noise == ct::Noise::softplus;
   std::int64_t tokens;
   std::vector<V> router, noise, x, router_x, dy;
-  Floats router_bias, select_bias, expert_scale, logits, given_weight, dlogits;
+  Floats router_bias, select_bias, expert_scale, logits, given_weight, dlogits, dnoise;
   std::vector<std::int32_t> given, table, ids;
   std::vector<std::vector<V>> gate, up, down;
   std::vector<Floats> gate_bias, up_bias, down_bias;
@@ -64,6 +64,7 @@ template <ct::Config C> struct Data {
     }
     for (int i = 0; i < 32 * C.top_k; ++i) table.push_back((i / C.top_k + i % C.top_k * 3) % ct::candidates(C));
     for (std::int64_t t = 0; t < T; ++t) ids.push_back(random.below(32));
+    fill(dnoise, T * N, 0.25);
     if (C.router.noise != ct::Noise::none || C.capacity.order == ct::Order::random) seed = 9;
   }
 

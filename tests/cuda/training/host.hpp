@@ -27,9 +27,10 @@ template <ct::Config C> Result on_host(Data<C> const& data, float start, int ove
   std::vector<std::byte> cache(layer.cache_bytes(on, T)), workspace(layer.training_workspace_bytes(on, T));
   std::vector<V> y(data.x.size()), dx(data.x.size());
   layer.forward(on, in, ct::Rows<V, C.hidden>{y.data(), T}, cache, workspace);
-  ct::Rows<float const, ct::logit_columns(C)> dlogits{};
+  ct::Rows<float const, ct::logit_columns(C)> dlogits{}, dnoise{};
   if constexpr (D::has_logits) dlogits = {data.dlogits.data(), T};
-  layer.backward(on, in, cache, ct::Rows<V const, C.hidden>{data.dy.data(), T}, ct::Rows<V, C.hidden>{dx.data(), T}, *to, workspace, dlogits);
+  if constexpr (D::noisy) dnoise = {data.dnoise.data(), T};
+  layer.backward(on, in, cache, ct::Rows<V const, C.hidden>{data.dy.data(), T}, ct::Rows<V, C.hidden>{dx.data(), T}, *to, workspace, dlogits, dnoise);
   for (std::size_t i = 0; i < memory.size(); ++i) r.parts[i].values = *memory[i];
   r.parts.push_back({"x", floats(dx)}), r.y = floats(y);
   return r;

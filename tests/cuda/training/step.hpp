@@ -29,7 +29,7 @@ template <Config C, DType D = DType::fp32> class Step {
       return reinterpret_cast<E*>(t.memory);
     });
     std::int64_t const n = data.tokens;
-    dy_ = keep(apart(data.dy)), dlogits_ = keep(data.dlogits);
+    dy_ = keep(apart(data.dy)), dlogits_ = keep(data.dlogits), dnoise_ = keep(data.dnoise);
     y_ = reinterpret_cast<V*>(bytes(size() * sizeof(V))), dx_ = reinterpret_cast<V*>(bytes(size() * sizeof(V)));
     cache_ = scratch(layer_.cache_bytes(on_, n)), workspace_ = scratch(layer_.training_workspace_bytes(on_, n));
   }
@@ -46,9 +46,10 @@ template <Config C, DType D = DType::fp32> class Step {
     to_->overwrite = overwrite;
     std::int64_t const n = data_.tokens;
     layer_.forward(on_, in_, Rows<V, C.hidden>{y_, n}, cache_, workspace_);
-    Rows<float const, logit_columns(C)> dlogits{};
+    Rows<float const, logit_columns(C)> dlogits{}, dnoise{};
     if constexpr (Data<config>::has_logits) dlogits = {dlogits_, n};
-    layer_.backward(on_, in_, cache_, Rows<V const, C.hidden>{dy_, n, stride_}, Rows<V, C.hidden>{dx_, n}, *to_, workspace_, dlogits);
+    if constexpr (Data<config>::noisy) dnoise = {dnoise_, n};
+    layer_.backward(on_, in_, cache_, Rows<V const, C.hidden>{dy_, n, stride_}, Rows<V, C.hidden>{dx_, n}, *to_, workspace_, dlogits, dnoise);
   }
   Result result() const {
     Result r;
@@ -143,7 +144,7 @@ template <Config C, DType D = DType::fp32> class Step {
   Inputs<config> in_;
   mutable std::vector<std::unique_ptr<simt::Array<std::byte>>> memory_;
   std::vector<Taken> taken_;
-  float const* dlogits_;
+  float const *dlogits_, *dnoise_;
   V const* dy_;
   V *y_, *dx_;
   std::span<std::byte> cache_, workspace_;
