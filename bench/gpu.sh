@@ -8,7 +8,7 @@
 #             tests/simt/tests/fragments.hpp); logs of this and the next phase -> logs.tar.gz
 #   sanitize  compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over the same programs
 #   bench     layers of published models: device time, host time, percent of the limits measured in the same run; training steps of two of
-#             them -> bench.txt, bench.jsonl
+#             them, and their backward pass by stage -> bench.txt, bench.jsonl
 #   peers     the same shapes, routers and tokens through torch, transformers and Triton, where python3 has them -> peers.txt, peers.jsonl;
 #             training steps -> peers-training.txt, peers-training.jsonl
 # ARCH, NVCC, COTERIE_DOCTEST (folder with doctest/doctest.h), JOBS, TESTS (names, in order; else all), PHASE_SECONDS (480)

@@ -12,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 from_caller() { if [[ $1 == /* ]]; then echo "$1"; else echo "$called_from/$1"; fi; }
 usage() { sed -n '3,7s/^# \{0,1\}//p' examples/run.sh >&2; exit 2; }
-job=mixtral install=1 directory='' layer=() arguments=()
+job=mixtral install=1 directory='' layer=() text=() arguments=()
 while (($#)); do
   case $1 in
     --no-install) install=0 ;;
@@ -23,7 +23,7 @@ while (($#)); do
     --quick) arguments+=("$1") ;;
     --steps) (($# > 1)) || usage; arguments+=("$1" "$2"); shift ;;
     --out) (($# > 1)) || usage; arguments+=("$1" "$(from_caller "$2")"); shift ;;
-    --text) arguments+=("$1"); while (($# > 1)) && [[ $2 != -* ]]; do arguments+=("$(from_caller "$2")"); shift; done ;;
+    --text) text=(--text); while (($# > 1)) && [[ $2 != -* ]]; do text+=("$(from_caller "$2")"); shift; done; ((${#text[@]} > 1)) || usage ;;
     --pictures) (($# > 1)) || usage; arguments+=("$1" "$(from_caller "$2")"); shift ;;
     --x) (($# > 2)) || usage; arguments+=("$1" "$(from_caller "$2")" "$3"); shift 2 ;;
     *) usage ;;
@@ -32,7 +32,7 @@ while (($#)); do
 done
 [[ $job == checkpoint || ${#layer[@]} -eq 0 ]] || usage
 [[ $job != checkpoint || " ${arguments[*]} " != *" --quick "* ]] || usage
-[[ $job == train || ! " ${arguments[*]} " =~ \ --(steps|out|text)\  ]] || usage
+[[ $job == train || (! " ${arguments[*]} " =~ \ --(steps|out)\  && ${#text[@]} -eq 0) ]] || usage
 [[ $job != train || ! " ${arguments[*]} " =~ \ --(pictures|x)\  ]] || usage
 mkdir -p build/examples
 exec </dev/null
@@ -124,11 +124,11 @@ case $job in
     out=build/train_lm
     for ((i = 0; i + 1 < ${#arguments[@]}; ++i)); do [[ ${arguments[i]} != --out ]] || out=${arguments[i + 1]}; done
     build train_lm examples/train_lm/main.cpp
-    "$program" "${arguments[@]}"
+    "$program" "${arguments[@]}" "${text[@]}"
     build train_lm_routes examples/train_lm/routes.cpp
     steps=400
     [[ " ${arguments[*]} " != *" --quick "* ]] || steps=150
-    "$program" "$out/checkpoint" "$steps"
+    "$program" "$out/checkpoint" "$steps" "${text[@]}"
     ;;
   mixtral)
     if ((json)); then

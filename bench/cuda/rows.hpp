@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,29 @@ inline void write(std::FILE* f, Row const& r) {
                r.preset.c_str(), r.trace.c_str(), static_cast<long long>(r.tokens), static_cast<long long>(r.experts_hit), r.layer_us, r.eager_us, r.host_us, r.graph_host_us, r.select_us, r.maps_us, r.router_us, r.dispatch_us,
                r.experts_us, r.shared_us, r.combine_us, r.dense_us, r.libraries_us, r.cub_us, r.floor_us, r.flops, r.weight_bytes);
   std::fflush(f);
+}
+
+// A stage of a backward pass, or a part of one, and the stage of the forward pass that it is the way back of; 0: none.
+struct StageRow {
+  char const* stage;
+  double us = 0, flops = 0, bytes = 0, forward_us = 0, forward_flops = 0;
+};
+inline void print_stage_header(char const* products) {
+  std::printf("%-28s %-8s %6s %-22s | %10s %8s %8s %9s %7s | %10s %8s %10s\n", (std::string("backwards ") + products).c_str(), "trace", "tokens", "stage", "us", "TFLOP/s", "GB/s", "floor us", "roof %",
+              "forward us", "TFLOP/s", "of forw. %");
+}
+// floor_us: what the bytes and FLOPs take at the limits of the run.
+inline void print(std::string const& preset, std::string const& trace, std::int64_t tokens, StageRow const& r, double floor_us, std::FILE* json) {
+  std::printf("%-28s %-8s %6lld %-22s | %10.1f %8.1f %8.0f %9.1f %7.1f", preset.c_str(), trace.c_str(), static_cast<long long>(tokens), r.stage, r.us,
+              1e-6 * r.flops / r.us, 1e-3 * r.bytes / r.us, floor_us, 100 * floor_us / r.us);
+  if (r.forward_us > 0) std::printf(" | %10.1f %8.1f %10.1f", r.forward_us, 1e-6 * r.forward_flops / r.forward_us, 100 * (r.flops / r.us) / (r.forward_flops / r.forward_us));
+  std::printf("\n");
+  std::fflush(stdout);
+  if (!json) return;
+  char const* const stage = r.stage + std::strspn(r.stage, " ");
+  std::fprintf(json, "{\"preset\": \"%s\", \"trace\": \"%s\", \"tokens\": %lld, \"stage\": \"%s\", \"us\": %.2f, \"flops\": %.6g, \"bytes\": %.6g, \"floor_us\": %.2f, \"forward_us\": %.2f, \"forward_flops\": %.6g}\n",
+               preset.c_str(), trace.c_str(), static_cast<long long>(tokens), stage, r.us, r.flops, r.bytes, floor_us, r.forward_us, r.forward_flops);
+  std::fflush(json);
 }
 
 struct Options {

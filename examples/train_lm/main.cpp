@@ -25,7 +25,7 @@ Options options_of(int count, char** arguments) {
     else if (a == "--out" && i + 1 < count) o.out = arguments[++i];
     else if (a == "--steps" && i + 1 < count) o.mixture_steps = std::max(1, std::atoi(arguments[++i]));
     else if (a == "--threads" && i + 1 < count) o.threads = std::atoi(arguments[++i]);
-    else if (a == "--text") while (i + 1 < count && arguments[i + 1][0] != '-') o.text.push_back(arguments[++i]);
+    else if (a == "--text" && i + 1 < count && arguments[i + 1][0] != '-') while (i + 1 < count && arguments[i + 1][0] != '-') o.text.push_back(arguments[++i]);
     else ct::fail("train_lm: got " + a + ", want --quick, --steps N, --out DIR, --threads N or --text FILE...");
   }
   return o;

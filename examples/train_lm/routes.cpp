@@ -1,6 +1,6 @@
 // A language model that routes: the small model that main.cpp trained chooses the experts of a larger model's layers, four times as wide.
 // Beside it, trained on the same text for as many steps: the larger model with a router of its own, and with experts by the byte's number.
-//   examples/run.sh --train runs it after main.cpp;   train_lm_routes [CHECKPOINT [STEPS]]
+//   examples/run.sh --train runs it after main.cpp;   train_lm_routes [CHECKPOINT [STEPS [--text FILE...]]]: the files that main.cpp was given
 #include "../recorded.hpp"
 #include "../stages.hpp"
 #include "train.hpp"
@@ -89,14 +89,16 @@ Run train_by(ct::Host const& on, std::size_t way, fs::path const& folder, Corpus
 int main(int count, char** arguments) try {
   fs::path const folder = count > 1 ? arguments[1] : "build/train_lm/checkpoint";
   int const steps = count > 2 ? std::atoi(arguments[2]) : 400;
+  if (count > 3 && (std::string(arguments[3]) != "--text" || count == 4)) ct::fail(std::string("train_lm_routes: got ") + arguments[3] + ", want --text FILE...");
   if (!fs::exists(folder / "model.safetensors")) ct::fail("train_lm_routes: no checkpoint in " + folder.string() + "; examples/run.sh --train makes one");
   ct::Host const on{.threads = 1};
-  Corpus const corpus = Corpus::of_this_machine();
+  Corpus const corpus = count > 3 ? Corpus::of_files({arguments + 4, arguments + count}) : Corpus::of_this_machine();
+  for (std::string const& name : corpus.missing()) std::printf("%-10s is missing or too short; the run goes on without it\n", name.c_str());
+  if (corpus.sources().empty()) ct::fail("train_lm_routes: no text found; give some with --text FILE...");
   auto const router = trained_model(on, folder);
   bool const same = same_bits(on, *router, corpus);
   std::printf("The trained model as the router stage of a layer: %s as with its choices given\n", same ? "the same bits" : "NOT the same bits");
   if (!same) return 1;
-  if (corpus.sources().empty()) ct::fail("train_lm_routes: no text found on this machine");
   std::printf("A model with experts of %d, four times as wide as the router's; %d steps each; loss on held-out text\n  %-30s", own_router.ffn, steps, "experts are chosen by");
   Run runs[std::size(ways)];
   std::string failed[std::size(ways)];

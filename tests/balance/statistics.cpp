@@ -5,6 +5,7 @@
 #include <clocale>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -33,7 +34,8 @@ TEST_CASE("statistics of known choices") {
   CHECK(s.entropy == doctest::Approx(-(4 / 7. * std::log(4 / 7.) + 2 / 7. * std::log(2 / 7.) + 1 / 7. * std::log(1 / 7.)) / std::log(4.)));
   CHECK(s.drop_rate == doctest::Approx(2 / 7.));
   CHECK(s.margin == doctest::Approx((1 + 1.5 + 3 + 1) / 4));
-  CHECK(s.json() == "{\"tokens\": 4, \"load\": [4, 2, 1, 0], \"dead\": 1, \"max_violation\": 1.285714, \"variation\": 0.845154, \"entropy\": 0.689392, \"drop_rate\": 0.285714, \"margin\": 1.625000, \"null_choices\": 0}");
+  CHECK(s.json().starts_with("{\"tokens\": 4, \"load\": [4, 2, 1, 0], \"dead\": 1, \"max_violation\": 1.2857142857142"));
+  CHECK(s.json().ends_with(", \"margin\": 1.625, \"null_choices\": 0}"));
 
   Statistics const none = statistics<four>({});
   CHECK(none.load == Loads{0, 0, 0, 0});
@@ -85,14 +87,17 @@ TEST_CASE("statistics of null experts, of expert choice, of a given routing") {
   CHECK(g.entropy == 0);
 }
 
-TEST_CASE("statistics in JSON: null for what is no number, a point in every locale") {
+TEST_CASE("statistics in JSON: numbers that read back exactly, null for what is no number, a point in every locale") {
   Statistics s{.load = {1}, .max_violation = NAN, .variation = HUGE_VAL, .entropy = -HUGE_VAL, .margin = 0.5};
   std::setlocale(LC_NUMERIC, "de_DE.UTF-8");     // where there is one, its numbers have commas
   std::string const text = s.json();
   std::setlocale(LC_NUMERIC, "C");
-  CHECK(text == "{\"tokens\": 0, \"load\": [1], \"dead\": 0, \"max_violation\": null, \"variation\": null, \"entropy\": null, \"drop_rate\": 0.000000, \"margin\": 0.500000, \"null_choices\": 0}");
-  s.margin = std::numeric_limits<double>::max();
-  CHECK(s.json().find("\"margin\": 1797693134862315708") != std::string::npos);
+  CHECK(text == "{\"tokens\": 0, \"load\": [1], \"dead\": 0, \"max_violation\": null, \"variation\": null, \"entropy\": null, \"drop_rate\": 0, \"margin\": 0.5, \"null_choices\": 0}");
+  for (double v : {1. / 3, -2. / 7, 1e-9, std::numeric_limits<double>::denorm_min(), std::numeric_limits<double>::lowest(), std::nextafter(1., 2.)}) {
+    s.variation = v;
+    std::string const one = s.json(), before = "\"variation\": ";
+    CHECK(std::strtod(one.c_str() + one.find(before) + before.size(), nullptr) == v);
+  }
   CHECK(Statistics{}.json().find("\"load\": []") != std::string::npos);
 }
 

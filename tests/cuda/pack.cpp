@@ -1,5 +1,6 @@
 // Packing on the GPU: every element of the packed layout by a map that is written here once more, whatever memory the checkpoint is in.
 #include "support.hpp"
+#include <algorithm>
 #include <cstring>
 #include "../cases.hpp"
 
@@ -434,6 +435,45 @@ TEST_CASE("pack: pageable memory is host memory, even where the device could rea
   a.type = cudaMemoryTypeDevice;
   CHECK(device::kind_of(a) == device::MemoryKind::device);
 }
+TEST_CASE("pack: where device memory is, is remembered for the gradients of many experts side by side") {
+  auto const at = [](std::uintptr_t n) { return reinterpret_cast<void const*>(n); };
+  constexpr std::uintptr_t first = 0x7f0000000000, mib = 1 << 20;
+  for (std::uintptr_t size : {6 * mib, 112 * mib, 224 * mib, 336 * mib}) {         // a matrix: Qwen3's, gpt-oss's, Mixtral's in bf16, others
+    device::KnownMemory known;
+    std::uintptr_t const count = std::min<std::uintptr_t>(384, (std::uintptr_t{128} << 30) / size);
+    for (std::uintptr_t i = 0; i < count; ++i) {
+      CHECK(!known.has(at(first + i * size)));
+      known.add(at(first + i * size));
+    }
+    std::uintptr_t still = 0;
+    for (std::uintptr_t i = 0; i < count; ++i) still += known.has(at(first + i * size + 2 * mib - 1));   // to the end of what is mapped at once
+    CHECK(still == count);
+    CHECK(!known.has(at(first + 2 * mib)));      // what is beside it is not known
+    CHECK(!known.has(at(first - 1)));
+    CHECK(!known.has(at(first + (std::uintptr_t{128} << 30))));
+    known.add(at(first + (std::uintptr_t{128} << 30)));                  // further ones take the places of others, and are not taken for them
+    CHECK(known.has(at(first + (std::uintptr_t{128} << 30))));
+    CHECK(!known.has(at(first)));
+    CHECK(!known.has(nullptr));
+  }
+}
+#if defined(COTERIE_SIMT)
+TEST_CASE("pack: the runtime is asked once about device memory, and always about other memory") {
+  Source const memory{Home::device, std::size_t{8} << 20};
+  std::vector<std::byte> const host(100);
+  Cuda const on;
+  auto const asked = [&](void const* p) {
+    simt::clear_calls();
+    std::string const refused = sentence([&] { on.needs_device_memory("Stage", "x", p, Where::here()); });
+    auto const calls = simt::calls();
+    return std::to_string(std::ranges::count(calls, std::string("cudaPointerGetAttributes"))) + (says(refused, "Stage: x must be device memory, this is host memory") ? " refused" : "");
+  };
+  for (int i = 0; i < 4; ++i) (void)asked(static_cast<char*>(memory.data()) + i * (2 << 20));
+  for (int i = 0; i < 4; ++i) CHECK(asked(static_cast<char*>(memory.data()) + i * (2 << 20)) == "0");
+  for (int i = 0; i < 2; ++i) CHECK(asked(host.data()) == "1 refused");
+  CHECK(asked(nullptr) == "1 refused");
+}
+#endif
 TEST_CASE("pack: contiguous matrices are read and written in full sectors") {
   if (!simt::checked()) return;
   auto const waste = []<class From>(From, int paired) {

@@ -1,5 +1,6 @@
 // How evenly a router uses its experts: figures to watch while training, of choices in host memory.
 #pragma once
+#include <charconv>
 #include <cmath>
 #include <vector>
 #include "../router/order.hpp"
@@ -46,13 +47,11 @@ struct Statistics {
     }
     max_violation = (most - mean) / mean, variation = std::sqrt(variance) / mean, drop_rate = static_cast<double>(dropped) / choices;
   }
-  // What is not finite is null.
+  // Numbers read back exactly, in any locale; what is not finite is null.
   std::string json() const {
     auto const number = [](double v) {
-      if (!finite(v)) return std::string("null");
-      std::string text = std::to_string(v);
-      for (char& c : text) if (c == ',') c = '.';                        // some locales' decimal point
-      return text;
+      char text[32];                             // the shortest that reads back has at most 24 characters
+      return finite(v) ? std::string(text, std::to_chars(text, text + sizeof text, v).ptr) : std::string("null");
     };
     std::string text = "{\"tokens\": " + std::to_string(tokens) + ", \"load\": [";
     for (std::size_t e = 0; e < load.size(); ++e) text += (e ? ", " : "") + std::to_string(load[e]);

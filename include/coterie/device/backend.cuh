@@ -39,6 +39,25 @@ inline MemoryKind kind_of(void const* p, Where at) {
   return kind_of(attributes);
 }
 
+// Where device memory is, as far as a thread has been told: a bit for every 2 MiB of addresses, as much as drivers map at once, in a word for every
+// 128 MiB. A device's memory has addresses in a row: 128 GiB of it, the gradients of any number of matrices, stay known side by side.
+class KnownMemory {
+ public:
+  bool has(void const* p) const { return region_of(p).number == number_of(p) && (region_of(p).blocks & bit_of(p)) != 0; }
+  void add(void const* p) {
+    Region& region = regions_[number_of(p) % regions_.size()];
+    if (region.number != number_of(p)) region = {.number = number_of(p), .blocks = 0};
+    region.blocks |= bit_of(p);
+  }
+
+ private:
+  struct Region { std::uintptr_t number; std::uint64_t blocks; };
+  static std::uintptr_t number_of(void const* p) { return reinterpret_cast<std::uintptr_t>(p) >> 27; }
+  static std::uint64_t bit_of(void const* p) { return std::uint64_t{1} << (reinterpret_cast<std::uintptr_t>(p) >> 21) % 64; }
+  Region const& region_of(void const* p) const { return regions_[number_of(p) % regions_.size()]; }
+  std::array<Region, 1024> regions_{};
+};
+
 // Asked once, when a Cuda is made; an error is kept and thrown where the backend is used.
 struct Properties {
   cudaError_t error = cudaSuccess;
@@ -111,16 +130,14 @@ struct Cuda {
       fail("Cuda: Arch::sm_90a needs a device of compute capability 9.0 and a program compiled with -gencode arch=compute_90a,code=sm_90a (the device has " + capability() + ")", at);
     return arch;
   }
-  // Refuses host memory by name (stage: argument). The runtime is asked once for each 2 MiB of device memory that a thread meets, as much
-  // as drivers map at once, so that a layer that runs again asks nothing; what was freed and came back as host memory passes.
+  // Refuses host memory by name (stage: argument). The runtime is asked once for each 2 MiB of device memory that a thread meets, so that a layer
+  // that runs again asks nothing; what was freed and came back as host memory passes.
   void needs_device_memory(char const* stage, char const* what, void const* p, Where at) const {
-    static thread_local std::array<std::uintptr_t, 256> known{};
-    std::uintptr_t const block = reinterpret_cast<std::uintptr_t>(p) >> 21;
-    std::uintptr_t& seen = known[block % known.size()];
-    if (seen == block) return;
+    static thread_local device::KnownMemory known;
+    if (known.has(p)) return;
     device::MemoryKind const kind = device::kind_of(p, at);
     if (kind == device::MemoryKind::host) fail(std::string(stage) + ": " + what + " must be device memory, this is host memory", at);
-    if (kind == device::MemoryKind::device) seen = block;
+    if (kind == device::MemoryKind::device) known.add(p);
   }
   std::string capability() const { return std::to_string(device.major) + "." + std::to_string(device.minor); }
   // Why not the fast path, for explain().

@@ -14,7 +14,7 @@ template <class V> struct WgmmaGradientTile {
   static constexpr bool alternating = false;
   static constexpr int producer_registers = 56, consumer_registers = 224;
   V p[stages][outputs * depth], q[stages][inputs * depth];
-  alignas(16) float sums[consumers * 4][8 * 128];                          // of a warp, eight outputs x 128 inputs at a time
+  alignas(16) float sums[consumers * 4][buffered_rows * buffered_columns];         // a warp's
   std::uint64_t full[stages], empty[stages];
 
   // 64 outputs from `first` on by all inputs, over rows 16 i .. 16 i + 15 of a stage.
@@ -107,14 +107,11 @@ template <class P, class T> COTERIE_DEVICE void consume_gradient(P const& p, std
       for (float& sum : acc[0]) sum = 0;
     multiply_stages(s, ring, steps, first, any, acc);
     if (!any) continue;
-#pragma unroll
-    for (int part = 0; part < 4; ++part) {       // rows 8 (part % 2) ... of the warp's, a half of the inputs
-      stage_fragments(&acc[0][part / 2 * 64 + part % 2 * 2], sums);
-      COTERIE_SYNC("wgmma_gradient: sums are the warp's", __syncwarp());
-      std::int64_t const output = tile.output + first + warp % 4 * 16 + part % 2 * 8, end = output + 8 < p.outputs ? output + 8 : p.outputs;
-      if (output < end) store_staged(p, StagedGradients{.group = tile.group, .first = output, .end = end, .input = tile.input + part / 2 * 128}, sums, 0, 1);
-      COTERIE_SYNC("wgmma_gradient: sums are read", __syncwarp());
-    }
+    std::int64_t const output = tile.output + first + warp % 4 * 16;
+    through_shared<T::inputs>(acc[0], p.outputs - output, sums, [&](int r, int input) {
+      std::int64_t const from = output + r, end = from + buffered_rows < p.outputs ? from + buffered_rows : p.outputs;
+      store_staged(p, StagedGradients{.group = tile.group, .first = from, .end = end, .input = tile.input + input}, sums, 0, 1);
+    });
   }
 }
 

@@ -11,7 +11,7 @@
 // row of the weights is one input of 64 columns, box beside box, and wgmma reads it so (wgmma_mn.cuh): nothing is transposed.
 // Rows past the end of a group are zeros and are not stored.
 #pragma once
-#include "mma_product.cuh"
+#include "backward_product.cuh"
 #include "wgmma_ring.cuh"
 
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
@@ -21,17 +21,16 @@ struct WgmmaShape {
   int rows, columns, stages, consumers;
   int alternating = 0;                           // flag: consumers take tiles in turn
   int backwards = 0;                             // flag: weights are [inputs][columns] in memory, not [columns][inputs]
-  int buffered = 0;                              // flag: sums go through shared memory, 64 rows x 128 columns of a consumer at a time
 };
 template <class V, WgmmaShape S> struct WgmmaTile {
   static constexpr int rows = S.rows, columns = S.columns, stages = S.stages, consumers = S.consumers, depth = 64, threads = 128 * (1 + consumers), copies = rows / 16;
-  static constexpr bool alternating = S.alternating, buffered = S.buffered;
+  static constexpr bool alternating = S.alternating;
   static constexpr int blocks = rows / 64 / (alternating ? 1 : consumers);       // of 64 rows, each consumer's in a tile
   // Registers: 65,536 of a multiprocessor over the block's threads; producers need few.
   static constexpr int producer_registers = 56, consumer_registers = consumers == 1 ? 240 : 224;
   static constexpr int box = S.backwards ? depth : columns;              // rows of the weights in a box of 64 of their columns
   V a[stages][rows * depth], b[stages][columns * depth];
-  alignas(16) float sums[buffered ? consumers * 64 * 128 : 4];
+  alignas(16) float sums[consumers * 4][buffered_rows * buffered_columns];         // a warp's
   std::uint64_t full[stages], empty[stages], turn[2];
 
   // The weights of one tile and step.
@@ -89,19 +88,33 @@ template <class P, class T> COTERIE_DEVICE void produce(P const& p, CUtensorMap 
   copies.finish();
 }
 
-// This thread's sums of 16 rows: columns from `column` on, of rows `row` and row + 8.
-template <class A, class B, class E, int N> COTERIE_DEVICE void store_fragments(Product<A, B, E> const& p, Tile const& tile, std::int64_t row, int column, float const (&acc)[N]) {
+// Rows [first, end), no more than eight, and 128 columns whose sums stand in shared memory. Four loops' worth of a lane's columns are under way
+// together: two neighbours of a row; where sums come in pairs, lanes take two rows in turn, whose sums meet no bank twice.
+template <class A, class B, class E> COTERIE_DEVICE void store_rows(Product<A, B, E> const& p, StagedRows const& tile, float const* sums) {
+  constexpr int by = E::paired ? 2 : 1;
+  int const lane = static_cast<int>(threadIdx.x % 32), rows = static_cast<int>(tile.end - tile.first);
+  int const r0 = E::paired ? lane / 8 % 2 : 0, c0 = E::paired ? lane / 16 * 16 + lane % 8 * 2 : lane * 2;
+#pragma unroll 1
+  for (int first = r0; first < rows; first += 2 * by)
 #pragma unroll
-  for (int upper = 0; upper < 2; ++upper) {
-    if (row + upper * 8 >= tile.end) continue;
-#pragma unroll
-    for (int j = 0; j < N / 4; j += E::paired ? 2 : 1) store_block(p.epilogue, tile.group, row + upper * 8, column + j * 8, &acc[4 * j + upper * 2], &acc[4 * (j + E::paired) + upper * 2]);
-  }
+    for (int n = 0; n < 4; ++n) {
+      int const r = first + n / 2 * by, c = c0 + n % 2 * (64 / by), column = tile.column / by + c;
+      if (r >= rows || column >= p.epilogue.columns) continue;
+      std::int64_t const row = tile.first + r;
+      if constexpr (E::paired) {
+        int const at = c / interleave * (2 * interleave) + c % interleave;
+        float2 const gate = load_two(&sums[sum_at(r, at)]), up = load_two(&sums[sum_at(r, at + interleave)]);
+        store_columns(p.epilogue, row, column, p.epilogue.value(tile.group, row, column, gate.x, up.x), p.epilogue.value(tile.group, row, column + 1, gate.y, up.y));
+      } else {
+        float2 const sum = load_two(&sums[sum_at(r, c)]);
+        store_columns(p.epilogue, row, column, p.epilogue.value(tile.group, row, column, sum.x), p.epilogue.value(tile.group, row, column + 1, sum.y));
+      }
+    }
 }
 
 template <class P, class T> COTERIE_DEVICE void consume(P const& p, T& s, int steps) {
   ptx::setmaxnreg_inc<T::consumer_registers>();
-  int const t = static_cast<int>(threadIdx.x), consumer = t / 128 - 1, warp = t / 32 % 4, lane = t % 32;
+  int const t = static_cast<int>(threadIdx.x), warp = t / 32 - 4, consumer = warp / 4, lane = t % 32;
   int const first = T::alternating ? 0 : consumer * T::blocks * 64;      // of this consumer's rows in a tile
   TileWalk walk{p.groups, T::rows, column_tiles(p, T::columns)};
   Ring ring;
@@ -123,12 +136,12 @@ template <class P, class T> COTERIE_DEVICE void consume(P const& p, T& s, int st
     if (!any) continue;
 #pragma unroll
     for (int m = 0; m < T::blocks; ++m) {
-      std::int64_t const row = tile.first + first + m * 64 + warp * 16;
-      if constexpr (T::buffered) store_buffered(p, tile, row, tile.column * T::columns, acc[m], s.sums + (consumer * 64 + warp * 16) * 128);
-      else store_fragments(p, tile, row + lane / 4, tile.column * T::columns, acc[m]);
+      std::int64_t const row = tile.first + first + m * 64 + warp % 4 * 16;
+      through_shared<T::columns>(acc[m], tile.end - row, s.sums[warp], [&](int r, int column) {
+        std::int64_t const from = row + r, end = from + buffered_rows < tile.end ? from + buffered_rows : tile.end;
+        store_rows(p, StagedRows{.group = tile.group, .column = tile.column * T::columns + column, .first = from, .end = end}, s.sums[warp]);
+      });
     }
-    // Rows ended a warp's lanes apart, and products want them together. No name: the emulator gathers the lanes at a product by itself.
-    __syncwarp();
   }
 }
 

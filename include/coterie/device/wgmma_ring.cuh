@@ -1,5 +1,5 @@
 // What kernels of wgmma share: a ring of stages in shared memory, which a warpgroup of producers fills by cp.async and TMA, and from which one or
-// two warpgroups of consumers multiply. A stage is full when what TMA brings has landed and every producer thread has seen its own copies land,
+// two warpgroups of consumers multiply, and the way of sums to memory. A stage is full when what TMA brings has landed and every producer thread has seen its own copies land,
 // which it says one stage late, so that copies of the next stage are under way meanwhile.
 //
 // A tile type T: stages; depth, of a stage, a multiple of 16; blocks of 64 rows and columns of a consumer; consumers; alternating; full[stages], empty[stages];
@@ -84,15 +84,30 @@ template <class T> COTERIE_DEVICE void multiply_stages(T& s, Ring& ring, int ste
   }
 }
 
-// This thread's sums of 128 columns of one of a warp's eight rows, column block j at from[4 * j], to shared memory as sum_at(0, 0) ... has them.
-COTERIE_DEVICE void stage_fragments(float const* from, float* to) {
+// A warp's sums of 16 rows, by eight rows x 128 columns through its own `sums`, where sum_at() has them: store(row, column) then finds those from
+// that row of the 16 and that column on. `rows`: how many there are of the 16. So what is done to a sum stands in the code a few times, in loops,
+// and not once for each of a thread's sums, and a warp stores neighbouring columns.
+inline constexpr int buffered_rows = 8, buffered_columns = 128;
+template <int Columns, class Store> COTERIE_DEVICE void through_shared(float const (&acc)[Columns / 2], std::int64_t rows, float* sums, Store const& store) {
   int const lane = static_cast<int>(threadIdx.x % 32);
 #pragma unroll
-  for (int low = 0; low < 4; ++low) {            // blocks that are four apart are at fixed distances
-    float* const at = &to[sum_at(lane / 4, low * 8 + lane % 4 * 2)];
+  for (int half = 0; half < Columns / buffered_columns; ++half)
 #pragma unroll
-    for (int j = low; j < 16; j += 4) store_two(at + (j - low) * 8, from[4 * j], from[4 * j + 1], true);
-  }
+    for (int upper = 0; upper < 2; ++upper) {
+      if (upper * buffered_rows >= rows) continue;
+#pragma unroll
+      for (int low = 0; low < 4; ++low) {        // blocks of eight columns that are four apart are at fixed distances
+        float* const at = &sums[sum_at(lane / 4, low * 8 + lane % 4 * 2)];
+#pragma unroll
+        for (int j = low; j < buffered_columns / 8; j += 4) {
+          float const* const from = &acc[half * 64 + 4 * j + upper * 2];
+          store_two(at + (j - low) * 8, from[0], from[1], true);
+        }
+      }
+      COTERIE_SYNC("wgmma: sums are the warp's", __syncwarp());
+      store(upper * buffered_rows, half * buffered_columns);
+      COTERIE_SYNC("wgmma: sums are read", __syncwarp());
+    }
 }
 
 }}}}

@@ -1,6 +1,6 @@
 // A training step of Mixtral's layer, and the way back through routers and through combine where layers have other parts: all of their kernels.
 // opcodes sm_90a route_backward_kernel combine_enter_kernel combine_leave_kernel gather_kernel gather_finish_kernel latent_backward_kernel: ACQBULK PREEXIT
-// opcodes sm_90a keep_logits_kernel spread_logits_kernel token_sums_kernel add_kernel add_halves_kernel after_drop_kernel jitter_backward_kernel: ACQBULK PREEXIT
+// opcodes sm_90a keep_logits_kernel spread_logits_kernel token_sums_kernel add_kernel add_halves_kernel add_pieces_kernel after_drop_kernel jitter_backward_kernel: ACQBULK PREEXIT
 #include <coterie/training.cuh>
 
 namespace ct = coterie;
