@@ -107,7 +107,7 @@ ordered_tests() {
   local order=()
   if [[ -n ${TESTS:-} ]]; then read -ra order <<<"$TESTS"
   else
-    order=(instructions product experts decode dispatch router combine layer graph router_learned pack library router_thread)
+    order=(instructions product product_backward experts decode dispatch router combine layer graph router_learned pack library router_thread)
     for source in tests/cuda/*.cpp; do
       name=$(basename "$source" .cpp)
       [[ " ${order[*]} " == *" $name "* ]] || order+=("$name")
@@ -182,7 +182,7 @@ phase_sanitize() {
   [[ -n $sanitizer ]] || { echo "sanitize: skipped, compute-sanitizer is missing"; return 0; }
   build_tests
   for tool in memcheck racecheck synccheck initcheck; do
-    for name in dispatch router product combine experts pack graph layer backward training; do
+    for name in dispatch router product combine experts pack graph layer product_backward backward training; do
       [[ -x $programs/$name && ( $tool == memcheck || ! $name =~ ^(experts|pack|graph|layer|training)$ ) ]] || continue
       log=$logs/sanitize-$tool-$name.txt code=0 seconds=$(at_most 20)
       ((seconds >= 5)) || { cut+=("$tool $name"); continue; }

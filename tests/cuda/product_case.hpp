@@ -66,7 +66,7 @@ struct ProductShape {
 // To = sums of A and B, or, paired, relu(gate) * up rounded to To with zeros up to the pitch of what comes next.
 template <class A, class B, class To, int Paired = 0> class ProductCase {
  public:
-  using Stage = device::FfnStage<To, B, ct::ExpertConfig{.act = ct::Act::relu_mul}>;
+  using Stage = device::FfnStage<To, B, ct::ExpertConfig{.act = ct::Act::relu_mul, .bias = 1}>;
   using Epilogue = std::conditional_t<Paired, device::StoreHidden<Stage>, device::StoreRows<To>>;
   using P = device::Product<A, B, Epilogue>;
 

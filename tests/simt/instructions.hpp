@@ -1,6 +1,8 @@
 // The names of include/coterie/device/ptx.cuh, tma.cuh, wgmma.cuh and wgmma_mn.cuh, made of the engine's operations instead of PTX.
 #pragma once
+#include <cmath>
 #include <coterie/dtype.hpp>
+#include <limits>
 #include "operations.hpp"
 
 #define COTERIE_DEVICE [[gnu::always_inline]] inline
@@ -71,6 +73,11 @@ template <class T> COTERIE_DEVICE std::uint32_t pack2(float low, float high) {
 template <class T> COTERIE_DEVICE float2 unpack2(std::uint32_t v) {
   return {to_float(T{static_cast<std::uint16_t>(v)}), to_float(T{static_cast<std::uint16_t>(v >> 16)})};
 }
+
+// Rounded, where a GPU may be some units in the last place off.
+COTERIE_DEVICE float normal(float v) { return std::fabs(v) < std::numeric_limits<float>::min() ? std::copysign(0.f, v) : v; }
+COTERIE_DEVICE float exp2(float x) { return normal(std::exp2(normal(x))); }
+COTERIE_DEVICE float reciprocal(float x) { return normal(1.f / normal(x)); }
 
 template <class T> COTERIE_DEVICE std::uint16_t pack2_fp8(float low, float high) {
   return static_cast<std::uint16_t>(simt::to_fp8(low, fp8_of<T>()) | simt::to_fp8(high, fp8_of<T>()) << 8);

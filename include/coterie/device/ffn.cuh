@@ -1,7 +1,7 @@
 // Gate, up, activation and down as two grouped products: what routed and shared experts have in common on the GPU.
 #pragma once
-#include "../experts/activation.hpp"
 #include "multiply.cuh"
+#include "sigmoid.cuh"
 
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
@@ -12,25 +12,27 @@ template <class V_, class T_, ExpertConfig X> struct FfnStage {
   static constexpr ExpertConfig expert = X;
 };
 
-// Sums of gate and up to hidden values, rounded to V; zeros in the columns from `valid` on, whatever the row holds.
+// Sums of gate and up to hidden values, which who stores them rounds to V; zeros in the columns from `valid` on, whatever the row holds.
 template <class Stage> struct StoreHidden {
   using To = typename Stage::V;
   static constexpr int paired = gated(Stage::expert.act) ? 1 : 0;
   To* to;
   std::int64_t stride;
   int columns, valid;
-  float const *gate_bias = nullptr, *up_bias = nullptr;                  // [groups][valid]; null: none
+  float const *gate_bias = nullptr, *up_bias = nullptr;                  // [groups][valid], where the experts' config has biases; null: none
   float const* gamma = nullptr;                                          // [rows][.] weights of blocks of columns (router-weighed shared experts)
   std::int64_t gamma_stride = 0;
   int gamma_columns = 1;
 
   COTERIE_DEVICE float value(int group, std::int64_t row, int column, float gate, float up) const {
     if (column >= valid) return 0;
-    std::int64_t const at = std::int64_t{group} * valid + column;
-    if (gate_bias) gate += gate_bias[at];
-    if (up_bias) up += up_bias[at];
-    float const v = rounded<To>(activate<Stage::expert>(gate, up));
-    return gamma ? rounded<To>(v * gamma[row * gamma_stride + column / gamma_columns]) : v;
+    if constexpr (Stage::expert.bias) {
+      std::int64_t const at = std::int64_t{group} * valid + column;
+      if (gate_bias) gate += gate_bias[at];
+      if (up_bias) up += up_bias[at];
+    }
+    float const v = activate<Stage::expert, Sigmoid<To>>(gate, up);
+    return gamma ? rounded<To>(v) * gamma[row * gamma_stride + column / gamma_columns] : v;
   }
   COTERIE_DEVICE float value(int group, std::int64_t row, int column, float up) const { return value(group, row, column, 0.f, up); }
   COTERIE_DEVICE To* at(std::int64_t row, int column) const { return to + row * stride + column; }
@@ -51,8 +53,12 @@ template <class Stage> struct KeepHidden : StoreHidden<Stage> {
   COTERIE_DEVICE float value(int group, std::int64_t row, int column, float gate, float up) const {
     if (column >= Base::columns) return 0;       // asked for beside a column that is stored
     bool const real = column < Base::valid;
-    std::int64_t const at = std::int64_t{group} * Base::valid + column;
-    auto const kept = [&](float sum, float const* bias) { return from_float<To>(!real ? 0.f : bias ? sum + bias[at] : sum); };
+    [[maybe_unused]] std::int64_t const at = std::int64_t{group} * Base::valid + column;
+    auto const kept = [&](float sum, [[maybe_unused]] float const* bias) {
+      if constexpr (Stage::expert.bias)
+        if (bias) sum += bias[at];
+      return from_float<To>(real ? sum : 0.f);
+    };
     To* const to = pre + row * pre_stride + pre_column<Base::paired>(column);
     if constexpr (Base::paired) to[0] = kept(gate, Base::gate_bias);
     to[Base::paired * interleave] = kept(up, Base::up_bias);

@@ -2,7 +2,6 @@
 // d hidden = dy W_down, whose epilogue goes back through the activation; dx = d pre W_gate_up; and the gradients of the two matrices. Nothing of
 // an expert's output is kept: d weight = <dy W_down, hidden>. Source of the order: SonicMoE (arXiv 2512.14080).
 #pragma once
-#include "../experts/activation_gradient.hpp"
 #include "ffn_gradient.cuh"
 
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
@@ -57,7 +56,7 @@ template <class Stage> struct StoreActivationGradient {
   struct Value { float gate, up, hidden, product; };
   COTERIE_DEVICE Value value(std::int64_t row, int column, float sum, float gate, float up, float g, float scale) const {
     if (column >= valid) return {};              // also where something is NaN
-    ActivationGradient const a = activation_gradient<Stage::expert>(gate, up);
+    ActivationGradient const a = activation_gradient<Stage::expert, Sigmoid<V>>(gate, up);
     float const h = rounded<V>(a.hidden), d = sum * g, along = d * scale;
     if (products) products[row * columns + column] = scale * sum * h;
     return {along * a.gate, along * a.up, scale * g * h, d * h};

@@ -104,6 +104,18 @@ template <class T> COTERIE_DEVICE float2 unpack2(std::uint32_t v) {
   return r;
 }
 
+// 2^x and 1/x by the special function units, within 2 units in the last place and 1; what is not a normal number counts as 0.
+COTERIE_DEVICE float exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+COTERIE_DEVICE float reciprocal(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // Two floats as two numbers of 8 bits, rounded to nearest even; what is larger than the largest becomes the largest, a NaN a NaN. sm_89.
 template <class T> COTERIE_DEVICE std::uint16_t pack2_fp8(float low, float high) {
   static_assert(std::is_same_v<T, fp8_e4m3> || std::is_same_v<T, fp8_e5m2>, "pack2_fp8: T is coterie::fp8_e4m3 or coterie::fp8_e5m2");

@@ -33,7 +33,7 @@ void use_samples(float const* x, float* y, cudaStream_t stream) {
   use(samples::block_sum_kernel<256>), use(samples::top_k_kernel<96, 7>), use(samples::sort_kernel), use(samples::hand_over_kernel);
   use(samples::last_block_kernel), use(samples::turnstile_kernel), use(samples::chained_by_one_kernel), use(samples::careless_kernel);
   use(samples::ldmatrix_kernel<samples::Matrices::x4>), use(samples::ldmatrix_kernel<samples::Matrices::x4_transposed>);
-  use(samples::ldmatrix_kernel<samples::Matrices::x2>), use(samples::stmatrix_kernel), use(samples::move_kernel), use(samples::zero_fill_kernel);
+  use(samples::ldmatrix_kernel<samples::Matrices::x2>), use(samples::stmatrix_kernel), use(samples::move_kernel), use(samples::special_kernel), use(samples::zero_fill_kernel);
   use(samples::elect_kernel), use(samples::parity_kernel), use(samples::box_kernel<2>), use(samples::box_kernel<3>), use(samples::box_kernel<4>);
   use(samples::unbox_kernel<2>), use(samples::unbox_kernel<3>);
   launch(samples::add_kernel, Launch{.grid = 1, .block = 64}, stream, Where::here(), x, y, 1.f, 64);

@@ -235,6 +235,26 @@ TEST_CASE_TEMPLATE("instructions: floats become numbers of 8 bits", T, fp8_e4m3,
   }
   CHECK(wrong == 0);
 }
+TEST_CASE("instructions: powers of two and reciprocals, within units in the last place; zeros where numbers are not normal") {
+  std::vector<float> in{0.f, -0.f, INFINITY, -INFINITY, NAN, 1e-40f, -1e-40f, 1.f, 200.f, -200.f, -126.5f, 1e38f, 2e38f, -3e38f};
+  while (in.size() < 64) in.push_back(-126 + 4 * static_cast<float>(in.size()) + 1 / static_cast<float>(in.size()));
+  Array<float> from(in);
+  Array<float2> to(in.size());
+  launch(samples::special_kernel, Launch{.grid = 1, .block = 64}, nullptr, at(), from.data(), to.data());
+  auto const got = to.get();
+  auto const near = [](float is, double want, double ulp) {
+    if (std::isnan(want)) return std::isnan(is);
+    if (std::fabs(want) < 0x1p-126) return is == 0 && (want == 0 || std::signbit(is) == std::signbit(want));
+    if (std::fabs(want) > 3.4028235e38) return std::isinf(is) && std::signbit(is) == std::signbit(want);
+    return std::fabs(is - want) <= ulp * 0x1p-23 * std::fabs(want);
+  };
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    double const x = std::fabs(in[i]) < 0x1p-126f ? std::copysign(0., in[i]) : double{in[i]};
+    CAPTURE(in[i]);
+    CHECK(near(got[i].x, std::exp2(x), 2));
+    CHECK(near(got[i].y, 1 / x, 1));
+  }
+}
 TEST_CASE("instructions: loads, stores, zero fill") {
   std::vector<char> bytes(64);
   for (int i = 0; i < 64; ++i) bytes[z(i)] = static_cast<char>(i + 1);
