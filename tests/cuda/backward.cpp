@@ -104,6 +104,7 @@ TEST_SUITE("backward") {
     CHECK(simt::survives(18, run) == "");
     check_waits(run, {"add_pieces: the kernel ahead"});
     CHECK(ct::device::gradient_pieces(32768, 128, 2048) == 32);
+    CHECK(ct::device::gradient_pieces(32768, 0, 2048) == 1);
     CHECK(ct::device::gradient_pieces(32768, 2048, 4096) == 1);
     cases::Random random{9};
     constexpr Config halved{.experts = 9, .top_k = 2, .hidden = 24, .ffn = 8, .dtype = DType::bf16, .weights = DType::bf16, .router = {.weights = DType::bf16}};

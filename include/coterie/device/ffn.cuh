@@ -52,19 +52,27 @@ template <class Stage> struct KeepHidden : StoreHidden<Stage> {
   std::int64_t pre_stride;
   COTERIE_DEVICE float value(int group, std::int64_t row, int column, float gate, float up) const {
     if (column >= Base::columns) return 0;       // asked for beside a column that is stored
-    bool const real = column < Base::valid;
-    [[maybe_unused]] std::int64_t const at = std::int64_t{group} * Base::valid + column;
-    auto const kept = [&](float sum, [[maybe_unused]] float const* bias) {
-      if constexpr (Stage::expert.bias)
-        if (bias) sum += bias[at];
-      return from_float<To>(real ? sum : 0.f);
-    };
     To* const to = pre + row * pre_stride + pre_column<Base::paired>(column);
-    if constexpr (Base::paired) to[0] = kept(gate, Base::gate_bias);
-    to[Base::paired * interleave] = kept(up, Base::up_bias);
+    if constexpr (Base::paired) to[0] = from_float<To>(kept(group, column, gate, Base::gate_bias));
+    to[Base::paired * interleave] = from_float<To>(kept(group, column, up, Base::up_bias));
     return Base::value(group, row, column, gate, up);
   }
   COTERIE_DEVICE float value(int group, std::int64_t row, int column, float up) const { return value(group, row, column, 0.f, up); }
+  // Of columns c (even) and c + 1, which are stored both: columns are a multiple of 8.
+  COTERIE_DEVICE float2 two_values(int group, std::int64_t row, int c, float2 gate, float2 up) const {
+    To* const to = pre + row * pre_stride + pre_column<Base::paired>(c);
+    if constexpr (Base::paired) store_two(to, kept(group, c, gate.x, Base::gate_bias), kept(group, c + 1, gate.y, Base::gate_bias), true);
+    store_two(to + Base::paired * interleave, kept(group, c, up.x, Base::up_bias), kept(group, c + 1, up.y, Base::up_bias), true);
+    return {Base::value(group, row, c, gate.x, up.x), Base::value(group, row, c + 1, gate.y, up.y)};
+  }
+
+ private:
+  COTERIE_DEVICE float kept(int group, int column, float sum, [[maybe_unused]] float const* bias) const {
+    if (column >= Base::valid) return 0;
+    if constexpr (Stage::expert.bias)
+      if (bias) sum += bias[std::int64_t{group} * Base::valid + column];
+    return sum;
+  }
 };
 
 // to[r] = from[map[r]], padded with zeros to the pitch; times weight[r] and rounded where there are weights (Place::input).

@@ -7,7 +7,7 @@
 
 namespace coterie { inline namespace v0 { namespace device { inline namespace COTERIE_CUDA_BUILD {
 
-// One group of dense rows: .groups = {.rows = T}. To: where gradients go.
+// One group of dense rows: .groups = {.rows = T}. Rows of groups that are summed lie below .groups.rows. To: where gradients go.
 //   using Element (float, bf16 or fp16); int overwrite; GradientRow<Element> row(group, output)
 template <class L_, class R_, class To_> struct GradientProduct {
   using L = L_;

@@ -24,13 +24,8 @@ template <MmaShape S> struct MmaTile {
 // those of `up` where they come in pairs. column: of the packed rows, where the block begins.
 template <class Epilogue> COTERIE_DEVICE void store_block(Epilogue const& epilogue, int group, std::int64_t row, int column, float const* sum, float const* second) {
   int const lane = static_cast<int>(threadIdx.x % 32);
-  if constexpr (Epilogue::paired) {
-    int const c = column / 2 + lane % 4 * 2;
-    store_columns(epilogue, row, c, epilogue.value(group, row, c, sum[0], second[0]), epilogue.value(group, row, c + 1, sum[1], second[1]));
-  } else {
-    int const c = column + lane % 4 * 2;
-    store_columns(epilogue, row, c, epilogue.value(group, row, c, sum[0]), epilogue.value(group, row, c + 1, sum[1]));
-  }
+  if constexpr (Epilogue::paired) store_two_sums(epilogue, group, row, column / 2 + lane % 4 * 2, {sum[0], sum[1]}, {second[0], second[1]});
+  else store_two_sums(epilogue, group, row, column + lane % 4 * 2, {}, {sum[0], sum[1]});
 }
 
 template <class P, class T> __global__ void __launch_bounds__(T::threads, T::blocks) mma_product_kernel(P const p) {

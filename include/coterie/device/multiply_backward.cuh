@@ -11,7 +11,7 @@ namespace coterie { inline namespace v0 { namespace device { inline namespace CO
 template <class P> void multiply_backward(Cuda const& on, Arch path, P const& p, Where at) {
   if (p.groups.rows == 0 || p.groups.count == 0 || p.epilogue.columns == 0) return;
   if constexpr (has_mma<P>)
-    if (path != Arch::plain && wide_rows(p.a, p.a_stride) && wide_rows(p.b, p.b_pitch) && p.b_group % 8 == 0)
+    if (path != Arch::plain && p.inputs > 0 && wide_rows(p.a, p.a_stride) && wide_rows(p.b, p.b_pitch) && p.b_group % 8 == 0)
       return path == Arch::sm_90a ? wgmma_backward(on, p, at) : p.groups.rows <= 48 * p.groups.sharing() ? mma_backward<MmaBackwardShort>(on, p, at) : mma_backward<MmaBackwardTall>(on, p, at);
   plain_backward(on, p, at);
 }

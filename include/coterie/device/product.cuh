@@ -10,6 +10,7 @@ namespace coterie { inline namespace v0 { namespace device { inline namespace CO
 // Epilogue: where sums go. `paired` sums come as (gate, up) of one output column. columns: how many are stored (of the
 // outputs, and zeros behind them up to the pitch of what reads them next).
 //   using To; int columns; float value(group, row, column, sum) or value(group, row, column, gate, up); To* at(row, column);
+//   if it has that, float2 two_values(group, row, even column, gates, ups or sums) where two are neighbours;
 //   bool even(): an even column of any row is aligned to two values
 template <class A_, class B_, class Epilogue_> struct Product {
   using A = A_;
@@ -62,6 +63,16 @@ template <class Epilogue> COTERIE_DEVICE void store_columns(Epilogue const& epil
   using To = typename Epilogue::To;
   if (c + 1 < epilogue.columns) store_two(epilogue.at(row, c), first, second, epilogue.even());
   else if (c < epilogue.columns) *epilogue.at(row, c) = from_float<To>(first);
+}
+
+// Sums of columns c (even) and c + 1, of pairs or (gate unused) not, to where they are stored.
+template <class Epilogue> COTERIE_DEVICE void store_two_sums(Epilogue const& e, int group, std::int64_t row, int c, float2 gate, float2 sum) {
+  if (c >= e.columns) return;
+  float2 v;
+  if constexpr (requires { e.two_values(group, row, c, gate, sum); }) v = e.two_values(group, row, c, gate, sum);
+  else if constexpr (Epilogue::paired) v = {e.value(group, row, c, gate.x, sum.x), e.value(group, row, c + 1, gate.y, sum.y)};
+  else v = {e.value(group, row, c, sum.x), e.value(group, row, c + 1, sum.y)};
+  store_columns(e, row, c, v.x, v.y);
 }
 
 // Tiles of 64 rows x 64 rows of b, 256 threads with 4 x 4 sums each. A warp loads 16 inputs of two rows at a time, which then

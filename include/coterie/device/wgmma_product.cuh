@@ -104,10 +104,9 @@ template <class A, class B, class E> COTERIE_DEVICE void store_rows(Product<A, B
       if constexpr (E::paired) {
         int const at = c / interleave * (2 * interleave) + c % interleave;
         float2 const gate = load_two(&sums[sum_at(r, at)]), up = load_two(&sums[sum_at(r, at + interleave)]);
-        store_columns(p.epilogue, row, column, p.epilogue.value(tile.group, row, column, gate.x, up.x), p.epilogue.value(tile.group, row, column + 1, gate.y, up.y));
+        store_two_sums(p.epilogue, tile.group, row, column, gate, up);
       } else {
-        float2 const sum = load_two(&sums[sum_at(r, c)]);
-        store_columns(p.epilogue, row, column, p.epilogue.value(tile.group, row, column, sum.x), p.epilogue.value(tile.group, row, column + 1, sum.y));
+        store_two_sums(p.epilogue, tile.group, row, column, {}, load_two(&sums[sum_at(r, c)]));
       }
     }
 }
