@@ -39,13 +39,19 @@ struct Launch {
 // by each thread for each kernel and device; a device that was reset is not asked again.
 inline void grant_shared(void const* kernel, std::size_t bytes, Where at) {
   struct Granted { void const* kernel; std::size_t bytes; int device; };
-  static thread_local std::array<Granted, 256> known{};
+  static thread_local std::array<Granted, 512> known{};
   int device = 0;
   check(cudaGetDevice(&device), at);
-  Granted& seen = known[(reinterpret_cast<std::uintptr_t>(kernel) / 16 + static_cast<unsigned>(device)) % known.size()];
-  if (seen.kernel == kernel && seen.bytes == bytes && seen.device == device) return;
+  // Eight places from where a kernel's address puts it, so that kernels of a model do not drive each other out.
+  std::uint64_t const place = (reinterpret_cast<std::uintptr_t>(kernel) + static_cast<unsigned>(device)) * std::uint64_t{0x9e3779b97f4a7c15} >> 32;
+  Granted* to = &known[place % known.size()];
+  for (std::size_t i = 0; i < 8; ++i) {
+    Granted& one = known[(place + i) % known.size()];
+    if (one.kernel == kernel && one.bytes == bytes && one.device == device) return;
+    if (to->kernel && !one.kernel) to = &one;
+  }
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), at);
-  seen = {kernel, bytes, device};
+  *to = {kernel, bytes, device};
 }
 
 // kernel<<<...>>>(args...) on the stream; args convert to the kernel's parameter types.
