@@ -158,6 +158,15 @@ TEST_CASE("training: no tokens: nothing is read, and overwriting writes zeros") 
       for (float v : p.values) REQUIRE(v == (overwrite ? 0.f : 3.f));
   }
 }
+TEST_CASE("training: a cache holds the nouns, the chosen's logits and the pre-activations") {
+  constexpr std::int64_t T = 1000, S = mixtral.top_k, R = T * S, nouns = 4 * (3 * T * S + 2 * R + mixtral.experts + 1), pre = R * 2 * ((mixtral.ffn + 7) / 8 * 8) * 2;
+  for (int recompute : {0, 1}) {
+    Layer<mixtral, Cuda> const layer{PackedView<mixtral, Cuda>{}, {}, {.recompute = recompute}};
+    auto const got = static_cast<std::int64_t>(layer.cache_bytes(Cuda{}, T)), want = nouns + 4 * T * S + (recompute ? 0 : pre);
+    CHECK(got >= want);
+    CHECK(got <= want + 9 * 256);                // alignment of eight pieces, and of the whole
+  }
+}
 TEST_CASE("training: what a forward pass chose is in its cache") {
   Data<mixtral> const data(13, 5);
   Step<mixtral> const step(data, Arch::best, {.logits = 1});

@@ -35,4 +35,5 @@ auto* use_mixtral_shared = &use_shared<mixtral, DType::fp32>;
 auto* keep_mixtral = &keep<mixtral>;
 auto* use_biased = &use<biased, DType::fp32>;
 auto* use_gelu = &use<gelu, DType::fp32>;
+auto* use_gelu_shared = &use_shared<gelu, DType::fp32>;
 auto* use_fp32 = &use<fp32, DType::fp32>;
