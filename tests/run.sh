@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that can be checked without a GPU.      tests/run.sh [--thorough | --long] [--cases N] [--no-install]
-#   (nothing)      g++: all rooms, files and host kernels also under ASan and UBSan; the user programs with every compiler that is here;
-#                  misuse, headers, packages, examples
+#   (nothing)      g++: all rooms, files also under ASan and UBSan; the user programs with every compiler that is here;
+#                  misuse, public headers, packages, examples
 #   --thorough     only what that leaves out: the other rooms and layers that no run has compiled before under ASan and UBSan, ThreadSanitizer,
 #                  clang 14 and 19, fuzzing, the benchmarks, every compiler and flag
 #   --long         only what neither has time for: the other emulated programs and random layers, rooms under qemu

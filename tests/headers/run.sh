@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every header compiles alone, and twice in one file.      tests/headers/run.sh COMPILER [FLAGS]
+# Every header compiles alone, and twice in one file.      tests/headers/run.sh [--public] COMPILER [FLAGS]
+# --public: those right under coterie/ and coterie/io/ only.
 set -euo pipefail
 include=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../include" && pwd)
 if [[ ${1:-} == --one ]]; then
@@ -11,8 +12,10 @@ if [[ ${1:-} == --one ]]; then
   exit 0
 fi
 
+depth=99
+if [[ ${1:-} == --public ]]; then depth=1; shift; fi
 command -v "$1" >/dev/null || { echo "skipped: $1 is missing"; exit 77; }
-mapfile -t headers < <(cd "$include" && find coterie -name '*.hpp' | sort)
+mapfile -t headers < <(cd "$include" && find coterie coterie/io -maxdepth "$depth" -name '*.hpp' | sort -u)
 if ! echo '#include <nlohmann/json.hpp>' | "$1" -E -x c++ - >/dev/null 2>&1; then
   echo "skipped: coterie/io (nlohmann/json.hpp is missing)"
   mapfile -t headers < <(printf '%s\n' "${headers[@]}" | grep -v '^coterie/io/')
