@@ -1,4 +1,5 @@
 // Grouped products on the GPU: whole numbers, so that every kernel of every path must give the very sums; at every edge of a tile.
+#include <cmath>
 #include "product_case.hpp"
 #include "product_syncs.hpp"
 
@@ -33,6 +34,11 @@ template <class A, class B, class To, int Paired = 0> void exact(ProductShape co
 template <class A, class B> void mixed() {
   for (int inputs : {1, 7, 8, 17, 250, 300}) exact<A, B, float>({.counts = {3, 0, 17, 1}, .inputs = inputs, .outputs = 11, .gathered = inputs % 2 == 1});
   exact<A, B, float>({.counts = {66}, .inputs = 33, .outputs = 130, .grouped = false});
+}
+
+__global__ void sigmoid_kernel(float const* x, float* sixteen, float* fp32) {
+  int const i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  sixteen[i] = device::Sigmoid<bf16>::sigmoid(x[i]), fp32[i] = device::Sigmoid<float>::sigmoid(x[i]);
 }
 
 // How often a walk finds each tile.
@@ -87,6 +93,21 @@ TEST_SUITE("products") {
     }
     CHECK(simt::failure_of([] { return walk(std::vector<int>(70, 0), 0, 64, 3, 2); }) == "");            // nothing for anybody
     CHECK(simt::failure_of([] { return walk({0, 0, 1000, 0}, 0, 128, 2, 3); }) == "");
+  }
+  TEST_CASE("the sigmoid of 16-bit layers is as near as it says, in fp32 the host's bits") {
+    std::vector<float> x{0.f, -0.f, INFINITY, -INFINITY, NAN, -86.5f, -88.f, -200.f, 88.f, 200.f, 1e-30f};
+    while (x.size() < 2048) x.push_back(-87 + 0.0867f * static_cast<float>(x.size()));
+    simt::Array<float> const from(x), sixteen(x.size()), fp32(x.size());
+    ct::launch(sigmoid_kernel, ct::Launch{.grid = dim3(16), .block = dim3(128)}, nullptr, ct::Where::here(), from.data(), sixteen.data(), fp32.data());
+    std::vector<float> const a = sixteen.get(), b = fp32.get();
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      CAPTURE(x[i]);
+      double const want = 1 / (1 + std::exp(-double{x[i]})), allowed = (0x1p-21 + std::fabs(double{x[i]}) * 0x1p-23) * want;
+      if (std::isnan(x[i])) CHECK(std::isnan(a[i]));
+      else if (x[i] < -87) CHECK((a[i] >= 0 && a[i] <= 1e-37f));
+      else CHECK((std::isinf(x[i]) ? double{a[i]} == want : std::fabs(a[i] - want) <= allowed));
+      if (!std::isnan(x[i])) CHECK(b[i] == ct::math::sigmoid(x[i]));
+    }
   }
   TEST_CASE("whole numbers are exact, whatever the rows of a group") {
     ProductShape shape{.counts = {0, 1, 7, 63, 64, 65, 127, 129, 257}, .inputs = 40, .outputs = 72};

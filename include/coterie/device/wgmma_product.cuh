@@ -88,8 +88,8 @@ template <class P, class T> COTERIE_DEVICE void produce(P const& p, CUtensorMap 
   copies.finish();
 }
 
-// Rows [first, end), no more than eight, and 128 columns whose sums stand in shared memory. Four loops' worth of a lane's columns are under way
-// together: two neighbours of a row; where sums come in pairs, lanes take two rows in turn, whose sums meet no bank twice.
+// Rows [first, end), no more than eight, and 128 columns whose sums stand in shared memory. A lane takes two neighbouring columns of a row, four
+// times in a turn of the loop. Where sums come in pairs, lanes share two rows, so that gates, and then ups, meet no bank twice.
 template <class A, class B, class E> COTERIE_DEVICE void store_rows(Product<A, B, E> const& p, StagedRows const& tile, float const* sums) {
   constexpr int by = E::paired ? 2 : 1;
   int const lane = static_cast<int>(threadIdx.x % 32), rows = static_cast<int>(tile.end - tile.first);
