@@ -10,7 +10,7 @@ namespace {
 using namespace coterie;
 
 constexpr ExpertConfig of(Act a, float alpha = 1.702f, float limit = 7) { return {.act = a, .alpha = alpha, .limit = limit}; }
-double value(ExpertConfig const& x, double g, double u) { return reference::activate(x, {g, 0}, {u, 0}).value; }
+double value(ExpertConfig const& x, double g, double u) { return reference::activate(x, {g, 0}, {u, 0}, DType::fp32).value; }
 // Whether a clamp or a kink lies within h of the point.
 bool kinked(ExpertConfig const& x, double g, double u, double h) {
   auto const near = [h](double v, double at) { return std::fabs(v - at) < 2 * h; };

@@ -58,7 +58,7 @@ template <Config C> struct Case {
       for (std::size_t f = 0; f < F; ++f) {
         double g = C.expert.bias ? gate_bias[e][f] : 0, u = C.expert.bias ? up_bias[e][f] : 0;
         for (std::size_t h = 0; h < H; ++h) g += gate[e][f * H + h] * in * x[t * H + h], u += up[e][f * H + h] * in * x[t * H + h];
-        hidden[f] = reference::activate(C.expert, {g, 0}, {u, 0}).value;
+        hidden[f] = reference::activate(C.expert, {g, 0}, {u, 0}, C.dtype).value;
       }
       for (std::size_t o = 0; o < H; ++o) {
         double y = C.expert.bias ? down_bias[e][o] : 0;

@@ -103,13 +103,13 @@ TEST_CASE("reference: every activation in fp32 stays inside its bound") {
       ct::ExpertConfig const x{.act = static_cast<ct::Act>(a), .alpha = 1.702f, .limit = random.one_in(2) ? 7.f : 0.75f};
       double const size = std::ldexp(1., random.below(8) - 4);
       auto const g = static_cast<float>(size * random.normal()), u = static_cast<float>(size * random.normal());
-      ref::Real const sharp = ref::activate(x, {ref::number(g), 0}, {ref::number(u), 0});
+      ref::Real const sharp = ref::activate(x, {ref::number(g), 0}, {ref::number(u), 0}, ct::DType::fp32);
       // Moving the operands inside their errors must not leave the bound: the slopes are right.
       double const eg = 1e-3 * size, eu = 1e-3 * size;
-      ref::Real const loose = ref::activate(x, {ref::number(g), eg}, {ref::number(u), eu});
+      ref::Real const loose = ref::activate(x, {ref::number(g), eg}, {ref::number(u), eu}, ct::DType::fp32);
       for (double sg : {-1., 0., 1.})
         for (double su : {-1., 0., 1.}) {
-          ref::Real const moved = ref::activate(x, {ref::number(g) + sg * eg, 0}, {ref::number(u) + su * eu, 0});
+          ref::Real const moved = ref::activate(x, {ref::number(g) + sg * eg, 0}, {ref::number(u) + su * eu, 0}, ct::DType::fp32);
           REQUIRE_LE(std::fabs(moved.value - loose.value), loose.error * (1 + 1e-9));     // double has its own rounding
         }
       REQUIRE_LE(sharp.error, 1e-5 * (1 + std::fabs(sharp.value)) * (1 + size * size));

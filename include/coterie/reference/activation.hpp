@@ -5,10 +5,14 @@
 
 namespace coterie { inline namespace v0 { namespace reference {
 
-// g: gate row's output, u: up row's. Ungated activations read u alone.
-inline Real activate(ExpertConfig const& x, Real g, Real u) {
+// Roundoffs of a sigmoid at a inside an activation: where the hidden value becomes 16 bits, a GPU may take units that are faster (device/sigmoid.cuh).
+inline double activation_ulps(DType hidden, Real a) { return hidden == DType::fp32 || !std::isfinite(a.value) ? 8 : 20 + std::fabs(a.value) + a.error; }
+
+// g: gate row's output, u: up row's. Ungated activations read u alone. hidden: what the result is stored in afterwards.
+inline Real activate(ExpertConfig const& x, Real g, Real u, DType hidden) {
   Real const one{1, 0}, half{0.5, 0}, alpha{double{x.alpha}, 0}, limit{double{x.limit}, 0};
   auto const within = [&](Real v) { return at_least(at_most(v, limit.value), -limit.value); };
+  auto const sigmoid = [&](Real v) { return reference::sigmoid(v, activation_ulps(hidden, v)); };
   auto const silu = [&](Real v) { return v * sigmoid(v); };
   auto const gelu = [&](Real v) { return half * v * (one + erf(v * constant(0.70710678118654752))); };
   switch (x.act) {

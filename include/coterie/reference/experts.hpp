@@ -28,7 +28,7 @@ inline std::vector<Real> expert(Config const& c, Weights const& w, int e, std::v
   for (std::size_t f = 0; f < static_cast<std::size_t>(c.ffn); ++f) {
     Real const g = gated(c.expert.act) ? product(w.gate[i], f, x, of(biased, w.gate_bias), w.expert_roundoff, of(coded, w.gate_code)) : Real{};
     Real const u = product(w.up[i], f, x, of(biased, w.up_bias), w.expert_roundoff, of(coded, w.up_code));
-    h.push_back(to(c.dtype, activate(c.expert, g, u)));
+    h.push_back(to(c.dtype, activate(c.expert, g, u, c.dtype)));
   }
   for (std::size_t o = 0; o < static_cast<std::size_t>(width(c)); ++o) out.push_back(product(w.down[i], o, h, of(biased, w.down_bias), w.expert_roundoff, of(coded, w.down_code)));
   return out;
@@ -42,7 +42,7 @@ inline std::vector<Real> shared_experts(Config const& c, Weights const& w, std::
   for (int f = 0; f < c.shared.ffn; ++f) {
     auto const i = static_cast<std::size_t>(f);
     Real const g = gated(own.act) ? product(w.shared_gate, i, x) : Real{};
-    Real v = to(c.dtype, activate(own, g, product(w.shared_up, i, x)));
+    Real v = to(c.dtype, activate(own, g, product(w.shared_up, i, x), c.dtype));
     if (!gamma.empty()) v = to(c.dtype, v * gamma[static_cast<std::size_t>(f / (c.shared.ffn / c.shared.count))]);
     h.push_back(v);
   }

@@ -170,9 +170,9 @@ inline double sigmoid(double a) { return a >= 0 ? 1 / (1 + std::exp(-a)) : std::
 inline double softplus(double a) { return std::fmax(a, 0.) + std::log1p(std::exp(-std::fabs(a))); }
 // The point within the error at which a bell-shaped derivative is steepest.
 inline double steepest(Real a) { return std::fmax(0., std::fabs(a.value) - a.error); }
-inline Real sigmoid(Real a) {
+inline Real sigmoid(Real a, double ulps = 8) {
   double const m = steepest(a);
-  return through(a, sigmoid(a.value), sigmoid(m) * sigmoid(-m), 8);
+  return through(a, sigmoid(a.value), sigmoid(m) * sigmoid(-m), ulps);
 }
 inline Real softplus(Real a) { return through(a, std::isnan(a.value) ? a.value : softplus(a.value), sigmoid(a.value + a.error), 10); }
 inline Real tanh(Real a) {
