@@ -74,10 +74,22 @@ template <class T> COTERIE_DEVICE float2 unpack2(std::uint32_t v) {
   return {to_float(T{static_cast<std::uint16_t>(v)}), to_float(T{static_cast<std::uint16_t>(v >> 16)})};
 }
 
-// Rounded, where a GPU may be some units in the last place off.
+// Units that may be off in the last places are: some of their results are the wrong neighbour, the same for the same argument.
 COTERIE_DEVICE float normal(float v) { return std::fabs(v) < std::numeric_limits<float>::min() ? std::copysign(0.f, v) : v; }
-COTERIE_DEVICE float exp2(float x) { return normal(std::exp2(normal(x))); }
-COTERIE_DEVICE float reciprocal(float x) { return normal(1.f / normal(x)); }
+COTERIE_DEVICE float neighbour(float v, bool larger, float x) {
+  float const next = std::nextafter(v, larger ? std::copysign(std::numeric_limits<float>::infinity(), v) : 0.f);
+  bool const takes = __float_as_uint(x) * 0x9e3779b9u >> 31;
+  return takes && std::isnormal(v) && std::isnormal(next) ? next : v;
+}
+COTERIE_DEVICE float exp2(float x) {
+  float const a = normal(x), v = normal(std::exp2(a));
+  return a == 0 ? v : neighbour(v, __float_as_uint(x) & 1u, x);
+}
+COTERIE_DEVICE float reciprocal(float x) {
+  float const a = normal(x), v = normal(1.f / a);
+  double const off = std::fma(double{v}, double{a}, -1.);              // exact in double
+  return off == 0 ? v : neighbour(v, off < 0, x);
+}
 
 template <class T> COTERIE_DEVICE std::uint16_t pack2_fp8(float low, float high) {
   return static_cast<std::uint16_t>(simt::to_fp8(low, fp8_of<T>()) | simt::to_fp8(high, fp8_of<T>()) << 8);
