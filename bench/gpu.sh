@@ -107,7 +107,7 @@ ordered_tests() {
   local order=()
   if [[ -n ${TESTS:-} ]]; then read -ra order <<<"$TESTS"
   else
-    order=(instructions product product_backward experts decode dispatch router combine layer graph router_learned pack library router_thread)
+    order=(instructions matrix_units product product_backward experts decode dispatch router combine layer graph router_learned pack library router_thread)
     for source in tests/cuda/*.cpp; do
       name=$(basename "$source" .cpp)
       [[ " ${order[*]} " == *" $name "* ]] || order+=("$name")
@@ -115,7 +115,7 @@ ordered_tests() {
   fi
   for name in "${order[@]}"; do
     source=tests/cuda/$name.cpp
-    [[ $name != instructions ]] || source=tests/simt/tests/instructions.cpp
+    [[ ! -e tests/simt/tests/$name.cpp ]] || source=tests/simt/tests/$name.cpp
     [[ -e $source ]] || { echo "bench/gpu.sh: TESTS: there is no test $name" >&2; exit 2; }
     tests+=("$source")
   done

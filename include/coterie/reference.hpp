@@ -93,7 +93,7 @@ inline Result finish(Config const& c, Weights const& w, Inputs const& in, Routin
     std::vector<Real> z = x;
     if (c.expert.latent) {
       z.clear();
-      for (std::size_t o = 0; o < static_cast<std::size_t>(c.expert.latent); ++o) z.push_back(to(c.dtype, product(w.latent_down, o, x)));
+      for (std::size_t o = 0; o < static_cast<std::size_t>(c.expert.latent); ++o) z.push_back(to(c.dtype, product(c.dtype, w.latent_down, o, x)));
     }
     std::size_t const first = static_cast<std::size_t>(t * s);
     std::vector<std::vector<Real>> rows;
@@ -110,7 +110,7 @@ inline Result finish(Config const& c, Weights const& w, Inputs const& in, Routin
       if (c.expert.latent_norm == LatentNorm::rms) y = rms_norm(w, y);
       y = to(c.dtype, y);
       std::vector<Real> up;
-      for (std::size_t o = 0; o < static_cast<std::size_t>(c.hidden); ++o) up.push_back(to(c.dtype, product(w.latent_up, o, y)));
+      for (std::size_t o = 0; o < static_cast<std::size_t>(c.hidden); ++o) up.push_back(to(c.dtype, product(c.dtype, w.latent_up, o, y)));
       y = up;
     }
     if (c.shared.ffn) {

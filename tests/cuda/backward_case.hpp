@@ -85,15 +85,16 @@ inline Real slope(ct::ExpertConfig const& x, float v) {
 }
 template <ct::ExpertConfig X> FfnWant wanted(FfnCase const& c, std::size_t groups, std::vector<FfnRow> const& rows) {
   FfnWant to;
-  to.gate.resize(groups * c.F * c.W), to.up.resize(groups * c.F * c.W), to.down.resize(groups * c.F * c.W);
-  to.gate_bias.resize(groups * c.F), to.up_bias.resize(groups * c.F), to.down_bias.resize(groups * c.W);
+  ref::Sum const none{c.dtype};
+  to.gate.resize(groups * c.F * c.W, none), to.up.resize(groups * c.F * c.W, none), to.down.resize(groups * c.F * c.W, none);
+  to.gate_bias.resize(groups * c.F, none), to.up_bias.resize(groups * c.F, none), to.down_bias.resize(groups * c.W, none);
   for (FfnRow const& r : rows) {
     auto const exact = [](double v) { return Real{v, 0}; };
     std::vector<Real> d_gate, d_up;
-    ref::Sum dout;
+    ref::Sum dout{c.dtype};
     to.products.emplace_back();
     for (std::size_t f = 0; f < c.F; ++f) {
-      ref::Sum sum;
+      ref::Sum sum{c.dtype};
       for (std::size_t o = 0; o < c.W; ++o) sum.add(r.dy[o], exact((*c.down)[r.group][o * c.F + f]));
       ct::ActivationGradient const a = ct::activation_gradient<X>(static_cast<float>(r.gate[f]), static_cast<float>(r.up[f]));
       Real const h = ref::to(c.dtype, slope(X, a.hidden)), gamma = exact(r.gamma.empty() ? 1 : r.gamma[f]), d = sum.total() * gamma, along = d * exact(r.weight);
@@ -111,9 +112,9 @@ template <ct::ExpertConfig X> FfnWant wanted(FfnCase const& c, std::size_t group
     }
     to.dout.push_back(dout.total());
     to.dx.emplace_back();
-    ref::Sum din;
+    ref::Sum din{c.dtype};
     for (std::size_t i = 0; i < c.W; ++i) {
-      ref::Sum sum;
+      ref::Sum sum{c.dtype};
       for (std::size_t f = 0; f < c.F; ++f) {
         if (ct::gated(X.act)) sum.add(d_gate[f], exact((*c.gate)[r.group][f * c.W + i]));
         sum.add(d_up[f], exact((*c.up)[r.group][f * c.W + i]));

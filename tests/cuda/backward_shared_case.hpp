@@ -49,7 +49,7 @@ template <ct::Config C> class SharedBackwardCase {
     std::vector<Real> drows;
     for (std::vector<Real> const& row : want_.products) {
       for (int i = 0; i < count; ++i) {
-        ref::Sum sum;
+        ref::Sum sum{C.dtype};
         for (int f = 0; f < F / (count ? count : 1); ++f) sum.add(row[static_cast<std::size_t>(i * (F / (count ? count : 1)) + f)]);
         drows.push_back(sum.total());
       }
@@ -107,7 +107,7 @@ template <ct::Config C> std::string kept(Checkpoint<C> const& w, cases::Random& 
     for (int f = 0; f < C.ffn; ++f)
       for (int second = 0; second <= paired; ++second) {
         bool const up = !paired || second;
-        ref::Sum sum;
+        ref::Sum sum{C.dtype};
         for (int i = 0; i < W; ++i) {
           Real v{ref::number(x[static_cast<std::size_t>(token[static_cast<std::size_t>(r)] * W + i)]), 0};
           if (Backward::weigh_input) v = ref::to(C.dtype, v * Real{0.5, 0});

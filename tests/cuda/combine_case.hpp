@@ -85,7 +85,7 @@ template <ct::Config C> class CombineCase {
       if (C.expert.latent_norm == ct::LatentNorm::rms) y = ref::rms_norm(w_.weights, y);
       y = ref::to(C.dtype, y);
       std::vector<ref::Real> up;
-      for (std::size_t o = 0; o < static_cast<std::size_t>(H); ++o) up.push_back(ref::to(C.dtype, ref::product(w_.weights.latent_up, o, y)));
+      for (std::size_t o = 0; o < static_cast<std::size_t>(H); ++o) up.push_back(ref::to(C.dtype, ref::product(C.dtype, w_.weights.latent_up, o, y)));
       y = up;
     }
     if (C.shared.ffn) {

@@ -87,7 +87,7 @@ template <Config C> class LatentCase {
   LatentCase(std::int64_t tokens, Numbers kind, int extra = 8) : random_(static_cast<std::uint64_t>(C.hidden + tokens)), w_(random_, kind), tokens_(random_, kind, tokens, extra) {
     for (std::int64_t t = 0; t < tokens; ++t) {
       std::vector<ref::Real> row;
-      for (std::size_t o = 0; o < static_cast<std::size_t>(ct::width(C)); ++o) row.push_back(ref::product(w_.weights.latent_down, o, tokens_.x(t)));
+      for (std::size_t o = 0; o < static_cast<std::size_t>(ct::width(C)); ++o) row.push_back(ref::product(C.dtype, w_.weights.latent_down, o, tokens_.x(t)));
       tokens_.wants(row);
     }
   }

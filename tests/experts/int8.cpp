@@ -113,11 +113,11 @@ template <Config C> struct Case {
     auto const bias_of = [](auto const& b, std::size_t i) { return C.expert.bias ? &b[i] : nullptr; };
     std::vector<Real> h, out;
     for (std::size_t f = 0; f < F; ++f) {
-      Real const g = gated(C.expert.act) ? reference::product(numbers.gate[e], f, a, bias_of(numbers.gate_bias, e), numbers.expert_roundoff) : Real{};
-      h.push_back(reference::to(C.dtype, reference::activate(C.expert, g, reference::product(numbers.up[e], f, a, bias_of(numbers.up_bias, e), numbers.expert_roundoff), C.dtype)));
+      Real const g = gated(C.expert.act) ? reference::product(C.dtype, numbers.gate[e], f, a, bias_of(numbers.gate_bias, e), numbers.expert_roundoff) : Real{};
+      h.push_back(reference::to(C.dtype, reference::activate(C.expert, g, reference::product(C.dtype, numbers.up[e], f, a, bias_of(numbers.up_bias, e), numbers.expert_roundoff), C.dtype)));
     }
     h = round(h);
-    for (std::size_t o = 0; o < H; ++o) out.push_back(reference::product(numbers.down[e], o, h, bias_of(numbers.down_bias, e), numbers.expert_roundoff));
+    for (std::size_t o = 0; o < H; ++o) out.push_back(reference::product(C.dtype, numbers.down[e], o, h, bias_of(numbers.down_bias, e), numbers.expert_roundoff));
     return out;
   }
 };

@@ -8,8 +8,8 @@ namespace coterie { inline namespace v0 { namespace reference {
 
 // One row of a matrix times one vector, plus a bias. roundoff: relative error of numbers that fp32 does not hold; code: what they are
 // before their scales.
-inline Real product(Numbers const& matrix, std::size_t row, std::vector<Real> const& a, Numbers const* bias = nullptr, double roundoff = 0, Numbers const* code = nullptr) {
-  Sum sum;
+inline Real product(DType layer, Numbers const& matrix, std::size_t row, std::vector<Real> const& a, Numbers const* bias = nullptr, double roundoff = 0, Numbers const* code = nullptr) {
+  Sum sum{layer};
   for (std::size_t i = 0; i < a.size(); ++i) {
     double const w = matrix[row * a.size() + i];
     sum.add(a[i], {w, roundoff == 0 || !std::isfinite(w) || holds32(w) ? 0 : roundoff * std::fabs(w) + tiny});
@@ -26,11 +26,11 @@ inline std::vector<Real> expert(Config const& c, Weights const& w, int e, std::v
   bool const biased = c.expert.bias != 0, coded = !w.up_code.empty();
   std::vector<Real> h, out;
   for (std::size_t f = 0; f < static_cast<std::size_t>(c.ffn); ++f) {
-    Real const g = gated(c.expert.act) ? product(w.gate[i], f, x, of(biased, w.gate_bias), w.expert_roundoff, of(coded, w.gate_code)) : Real{};
-    Real const u = product(w.up[i], f, x, of(biased, w.up_bias), w.expert_roundoff, of(coded, w.up_code));
+    Real const g = gated(c.expert.act) ? product(c.dtype, w.gate[i], f, x, of(biased, w.gate_bias), w.expert_roundoff, of(coded, w.gate_code)) : Real{};
+    Real const u = product(c.dtype, w.up[i], f, x, of(biased, w.up_bias), w.expert_roundoff, of(coded, w.up_code));
     h.push_back(to(c.dtype, activate(c.expert, g, u, c.dtype)));
   }
-  for (std::size_t o = 0; o < static_cast<std::size_t>(width(c)); ++o) out.push_back(product(w.down[i], o, h, of(biased, w.down_bias), w.expert_roundoff, of(coded, w.down_code)));
+  for (std::size_t o = 0; o < static_cast<std::size_t>(width(c)); ++o) out.push_back(product(c.dtype, w.down[i], o, h, of(biased, w.down_bias), w.expert_roundoff, of(coded, w.down_code)));
   return out;
 }
 
@@ -41,12 +41,12 @@ inline std::vector<Real> shared_experts(Config const& c, Weights const& w, std::
   std::vector<Real> h, out;
   for (int f = 0; f < c.shared.ffn; ++f) {
     auto const i = static_cast<std::size_t>(f);
-    Real const g = gated(own.act) ? product(w.shared_gate, i, x) : Real{};
-    Real v = to(c.dtype, activate(own, g, product(w.shared_up, i, x), c.dtype));
+    Real const g = gated(own.act) ? product(c.dtype, w.shared_gate, i, x) : Real{};
+    Real v = to(c.dtype, activate(own, g, product(c.dtype, w.shared_up, i, x), c.dtype));
     if (!gamma.empty()) v = to(c.dtype, v * gamma[static_cast<std::size_t>(f / (c.shared.ffn / c.shared.count))]);
     h.push_back(v);
   }
-  for (std::size_t o = 0; o < static_cast<std::size_t>(c.hidden); ++o) out.push_back(product(w.shared_down, o, h));
+  for (std::size_t o = 0; o < static_cast<std::size_t>(c.hidden); ++o) out.push_back(product(c.dtype, w.shared_down, o, h));
   return out;
 }
 
@@ -54,7 +54,7 @@ inline std::vector<Real> shared_experts(Config const& c, Weights const& w, std::
 struct Mix { Real routed{1, 0}, shared{1, 0}; };
 inline Mix mix_of(Config const& c, Weights const& w, std::vector<Real> const& x) {
   auto const value = [&](std::size_t row) {
-    Sum sum;
+    Sum sum{c.dtype};
     for (std::size_t h = 0; h < x.size(); ++h) sum.add(x[h], {w.mix[row * x.size() + h], 0});
     sum.add({w.mix_bias[row], 0});
     return sum.total();

@@ -8,8 +8,8 @@
 namespace coterie { inline namespace v0 { namespace reference {
 
 // One row of a matrix times one vector.
-inline Real dot(std::vector<Real> const& a, double const* row) {
-  Sum sum;
+inline Real dot(DType layer, std::vector<Real> const& a, double const* row) {
+  Sum sum{layer};
   for (std::size_t i = 0; i < a.size(); ++i) sum.add(a[i], {row[i], 0});
   return sum.total();
 }
@@ -42,7 +42,7 @@ class Logits {
     // A router kept wider than the activations computes wider: nothing to round to.
     bool const rounds = r.precision != Precision::fp32 && bits(r.weights) <= bits(c.dtype);
     for (int e = 0; e < logit_columns(c); ++e) {
-      Sum sum;
+      Sum sum{c.dtype};
       for (int h = 0; h < c.hidden; ++h) sum.add(x[at(h)], {w.router[at(std::int64_t{e} * c.hidden + h)], 0});
       if (r.bias) sum.add({w.router_bias[at(e)], 0});
       z.push_back(rounds ? to(c.dtype, sum.total()) : sum.total());
@@ -70,7 +70,7 @@ class Logits {
       List const x = read(t);
       bool const rounds = r.precision != Precision::fp32 && bits(r.weights) <= bits(c.dtype);
       for (int e = 0; e < candidates(c); ++e) {
-        Real noise = dot(x, &w.noise[at(std::int64_t{e} * c.hidden)]);
+        Real noise = dot(c.dtype, x, &w.noise[at(std::int64_t{e} * c.hidden)]);
         if (rounds) noise = to(c.dtype, noise);
         Real const g = fact(random::gaussian(in.seed, random::Stream::softplus, static_cast<std::uint64_t>(t), small(e)));
         z[at(e)] = z[at(e)] + g * (softplus(noise) + fact(r.noise_size));

@@ -66,9 +66,11 @@ inline Real operator/(Real a, Real b) {
 }
 
 // A sum of products, fp32, in any order, fused or not: gamma_n of the magnitudes. Small whole numbers stay exact. Subnormal operands,
-// products and sums may count as zero: AMX and AVX512_BF16 flush them.
+// products and sums may count as zero: AMX and AVX512_BF16 flush them. Sums in a layer of 16 bits may be a GPU's matrix units', which cut off instead of
+// rounding: twice the roundoff (Fasi et al., PeerJ Computer Science 7:e330, 2021).
 class Sum {
  public:
+  explicit Sum(DType layer = DType::fp32) : roundings_(layer == DType::fp32 ? 1 : 2) {}
   void add(Real a, Real b) {
     ++terms_;
     known_ = known_ && known(a) && known(b) && !vague(a, b) && !vague(b, a);
@@ -109,17 +111,17 @@ class Sum {
     spread_ += std::fabs(b / code) * least_normal;
   }
   Real total() const {
-    if (!known_ || !(magnitude_ + spread_ <= largest) || !(unscaled_ * (1 + gamma(terms_)) <= largest)) return unknown;
+    if (!known_ || !(magnitude_ + spread_ <= largest) || !(unscaled_ * (1 + gamma(roundings_ * terms_)) <= largest)) return unknown;
     if (!std::isfinite(value_)) return {value_, 0};
     bool const small = magnitude_ < 0x1p-100;                            // partial sums may be subnormal
     if (exact_ && (!small || magnitude_ == 0)) return {value_, 0};
-    double const error = spread_ + gamma(terms_ + wide_) * (magnitude_ + spread_) + terms_ * (small ? least_normal : tiny);
+    double const error = spread_ + gamma(roundings_ * (terms_ + wide_)) * (magnitude_ + spread_) + terms_ * (small ? least_normal : tiny);
     return std::fabs(value_) + error > largest ? unknown : Real{value_, error};
   }
 
  private:
   double value_ = 0, magnitude_ = 0, spread_ = 0, unscaled_ = 0;
-  int terms_ = 0, wide_ = 0, finest_ = 2000;
+  int roundings_, terms_ = 0, wide_ = 0, finest_ = 2000;
   bool known_ = true, exact_ = true;
 };
 

@@ -34,7 +34,7 @@ void multiply(void* const* lanes, unsigned) {
     }
     for (int i = 0; i < 4; ++i) d[g + 8 * (i / 2)][t + i % 2] = mine.d[i];
   }
-  multiply_add(&d[0][0], &a[0][0], &b[0][0], 16, 8);
+  multiply_add(&d[0][0], &a[0][0], &b[0][0], 16, 8, matrix_unit(engine.config.device.major));
   for (int lane = 0; lane < 32; ++lane) {
     auto const& mine = *static_cast<Operands*>(lanes[lane]);
     int const g = lane / 4, t = 2 * (lane % 4);

@@ -67,7 +67,7 @@ void compute(WarpProducts const& w, Product& p) {
   for_values(window, p.type, p.a, static_cast<int>(w.warp % 4) * 16, 16, [&](int row, int k, float v) { a[static_cast<std::size_t>(row * 16 + k)] = v; });
   for_values(window, p.type, p.b, 0, p.width, [&](int row, int k, float v) { b[static_cast<std::size_t>(k * p.width + row)] = v; });
   if (!p.accumulate) std::fill(p.to->value.begin(), p.to->value.end(), 0.f);
-  multiply_add(p.to->value.data(), a.data(), b.data(), 16, p.width);
+  multiply_add(p.to->value.data(), a.data(), b.data(), 16, p.width, matrix_unit(9));
 }
 // All up to this one: products of a warp take place in order.
 void compute_up_to(WarpProducts const& w, Product const* last) {
