@@ -40,7 +40,7 @@ template <Config C> class Backward<C, Host> {
     each_gradient(to, tokens, [](char const*, float* data, std::int64_t n) { host::clear(data, n); },
                   [&](char const*, auto const& m) { if (tokens == 0) host::clear_gradient(*on.pool, path, host::gradient_of(m, 1), m.outputs, m.inputs); });
   }
-  template <DType G> static void run(Step<config, Host> const& s, Gradients<config, G> const& to) { run(s, Places::of(to)); }
+  template <DType G> static void run(training::Step<config, Host> const& s, Gradients<config, G> const& to) { run(s, Places::of(to)); }
 
  private:
   static constexpr int H = C.hidden, S = slots(C), W = width(C), N = logit_columns(C);
