@@ -231,13 +231,12 @@ template <Config C> struct Numbers {
 // A batch on the device, and what experts make of it. stride 0: rows of out as wide as they are.
 template <Config C> struct Experting {
   using V = element_t<C.dtype>;
-  static constexpr int W = width(C);
   std::int64_t tokens, stride;
   simt::Array<V> x;
   simt::Array<std::int32_t> begin, token;
   simt::Array<float> weight;
   // Rows are dealt out unevenly; every third expert has none.
-  Experting(Numbers<C> const& n, std::int64_t t, bool one, std::uint64_t seed, std::int64_t out_stride = W)
+  Experting(Numbers<C> const& n, std::int64_t t, bool one, std::uint64_t seed, std::int64_t out_stride = width(C))
       : tokens(t), stride(out_stride), x(n.x), begin(C.experts + 1), token(sized(rows_bound(C, t))), weight(token.size()) {
     cases::Random random{seed};
     Ids counts(C.experts, 0), ends(1, 0), tokens_of(token.size(), -1);
@@ -273,7 +272,7 @@ template <class V> double apart(std::vector<V> const& a, std::vector<V> const& b
 }
 
 // Stage against our own experts by the plain path: equal when the numbers are whole, else within `most` of the largest value.
-template <Config C, class Stage> void check_experts(double most, std::int64_t stride = width(C), int schedules = 2) {
+template <Config C, template <Config> class Stage> void check_experts(double most, std::int64_t stride = width(C), int schedules = 2) {
   Cuda plain{}, on{};
   plain.arch = Arch::plain;
   for (std::int64_t tokens : {1, 7, 33}) {
@@ -287,7 +286,7 @@ template <Config C, class Stage> void check_experts(double most, std::int64_t st
     shard.first_expert = C.experts / 3, shard.experts = C.experts / 2;
     auto const want = at.by(Experts<C, Cuda>{}, plain, view), want_shard = at.by(Experts<C, Cuda>{}, plain, shard);
     CHECK(simt::survives(tokens == 33 ? schedules : 1, [&]() -> std::string {
-      double const worst = std::max(apart(at.by(Stage{}, on, view), want), apart(at.by(Stage{}, on, shard), want_shard));
+      double const worst = std::max(apart(at.by(Stage<C>{}, on, view), want), apart(at.by(Stage<C>{}, on, shard), want_shard));
       return worst <= most ? std::string() : "differs by " + std::to_string(worst) + " of the largest value";
     }) == "");
   }
@@ -296,45 +295,50 @@ constexpr Config experts(int n, int top_k, int hidden, int ffn, DType type, Act 
   return {.experts = n, .top_k = top_k, .hidden = hidden, .ffn = ffn, .dtype = type, .weights = type, .router = {.weights = type}, .expert = {.act = act, .bias = bias}};
 }
 constexpr Config at_input = [] { Config c = experts(6, 2, 24, 16, DType::bf16, Act::relu_mul); c.router.place = Place::input; return c; }();
-template <Config C> using Loop = CublasltExperts<C>;
+template <Config C> void router_refuses_less_scratch() {
+  cuda_tests::OnDevice<C, CublasltRouter<C>> const at(Cuda{}, cuda_tests::RouterCase<C>({.tokens = 7}));
+  CHECK_THROWS_WITH_AS(CublasltRouter<C>{}(Cuda{}, at.inputs(), at.view(), at.routing(), at.workspace().first(at.bytes - 1)), doctest::Contains("CublasltRouter: scratch is too small"), Error);
+}
 constexpr Config whole = experts(8, 2, 32, 24, DType::bf16, Act::relu_mul);
 }
 
 TEST_SUITE("cuda library: experts by cuBLASLt") {
   TEST_CASE("a product per expert: equal to our own on whole numbers, near it on others") {
-    check_experts<whole, Loop<whole>>(0, 32, 18);
-    check_experts<experts(5, 3, 13, 9, DType::fp16, Act::relu_mul), Loop<experts(5, 3, 13, 9, DType::fp16, Act::relu_mul)>>(0, 17);
-    check_experts<experts(3, 1, 40, 33, DType::fp32, Act::relu2), Loop<experts(3, 1, 40, 33, DType::fp32, Act::relu2)>>(0);
-    check_experts<experts(7, 2, 20, 17, DType::bf16, Act::relu), Loop<experts(7, 2, 20, 17, DType::bf16, Act::relu)>>(0);
-    check_experts<at_input, Loop<at_input>>(0);
-    check_experts<experts(8, 2, 64, 48, DType::bf16, Act::silu_mul), Loop<experts(8, 2, 64, 48, DType::bf16, Act::silu_mul)>>(0x1p-6);
-    check_experts<experts(4, 2, 32, 20, DType::fp16, Act::oai_mul, 1), Loop<experts(4, 2, 32, 20, DType::fp16, Act::oai_mul, 1)>>(0x1p-9);
-    check_experts<experts(4, 4, 32, 20, DType::fp32, Act::gelu_tanh_mul, 1), Loop<experts(4, 4, 32, 20, DType::fp32, Act::gelu_tanh_mul, 1)>>(0x1p-20);
+    check_experts<whole, CublasltExperts>(0, 32, 18);
+    check_experts<experts(5, 3, 13, 9, DType::fp16, Act::relu_mul), CublasltExperts>(0, 17);
+    check_experts<experts(3, 1, 40, 33, DType::fp32, Act::relu2), CublasltExperts>(0);
+    check_experts<experts(7, 2, 20, 17, DType::bf16, Act::relu), CublasltExperts>(0);
+    check_experts<at_input, CublasltExperts>(0);
+    check_experts<experts(8, 2, 64, 48, DType::bf16, Act::silu_mul), CublasltExperts>(0x1p-6);
+    check_experts<experts(4, 2, 32, 20, DType::fp16, Act::oai_mul, 1), CublasltExperts>(0x1p-9);
+    check_experts<experts(4, 4, 32, 20, DType::fp32, Act::gelu_tanh_mul, 1), CublasltExperts>(0x1p-20);
   }
   TEST_CASE("a product per expert: refusals, exact workspace, failing calls") {
     constexpr Config C = experts(4, 2, 16, 12, DType::bf16, Act::relu_mul);
     Numbers<C> const numbers{64, true, 1};
     Experting<C> const at{numbers, 64, false, 2};
-    Loop<C> const stage;
-    static_assert(!Loop<C>::enqueues_only);
+    CublasltExperts<C> const stage;
+    static_assert(!CublasltExperts<C>::enqueues_only);
     Cuda const on{};
     simt::Array<bf16> const out{sized(rows_bound(C, 64) * C.hidden)};
     simt::Array<std::byte> const scratch{stage.workspace_bytes(on, 64)};
-    auto const call = [&](std::size_t bytes, std::int32_t* begin, PackedView<C, Cuda> view) {
+    auto const call = [&](std::size_t bytes, std::int32_t* begin, auto const& view) {           // no name of its type here: nvcc 13.0 loses it
       stage(on, {at.x.data(), 64}, view, {.begin = begin, .token = at.token.data(), .weight = at.weight.data()}, {out.data(), rows_bound(C, 64)}, {scratch.data(), bytes});
     };
-    PackedView<C, Cuda> const view = numbers.packed->view();
+    auto const view = numbers.packed->view();
+    auto outside = view;
+    outside.first_expert = 3, outside.experts = 2;
     CHECK_NOTHROW(call(scratch.size(), at.begin.data(), view));
     CHECK_THROWS_WITH_AS(call(scratch.size() - 1, at.begin.data(), view), doctest::Contains("CublasltExperts: scratch is too small: got"), Error);
     CHECK_THROWS_WITH_AS(call(scratch.size(), nullptr, view), doctest::Contains("batch.begin is not set"), Error);
-    CHECK_THROWS_WITH_AS(call(scratch.size(), at.begin.data(), {view.data, 3, 2}), doctest::Contains("the packed shard must lie within"), Error);
+    CHECK_THROWS_WITH_AS(call(scratch.size(), at.begin.data(), outside), doctest::Contains("the packed shard must lie within"), Error);
     for (Ids const& wrong : {Ids{0, 9, 5, 9, 9}, Ids{0, 9, 9, 9, 999}, Ids{-3, 9, 9, 9, 9}}) {
       simt::Array<std::int32_t> const begin{wrong};
       CHECK_THROWS_WITH_AS(call(scratch.size(), begin.data(), view), doctest::Contains("CublasltExperts: batch.begin must grow up to the rows of the batch"), Error);
       check(cudaDeviceSynchronize());
     }
     CHECK(stage.explain(on, 64).find("a baseline, up to 128 rows") != std::string::npos);
-    CHECK(simt::survives_failing_calls([&] { (void)at.by(Loop<C>{}, on, view); }) == "");
+    CHECK(simt::survives_failing_calls([&] { (void)at.by(CublasltExperts<C>{}, on, view); }) == "");
     stage(on, {at.x.data(), 0}, view, {}, {}, {});                       // no tokens: nothing is needed, nothing is done
   }
   TEST_CASE("a router's logits by cuBLASLt: the host's routing, bit for bit, where sums are exact") {
@@ -361,8 +365,7 @@ TEST_SUITE("cuda library: experts by cuBLASLt") {
 #endif
     CHECK(CublasltRouter<biased>{}.explain(Cuda{}, 70).find("logits by cuBLASLt") == 0);
     CHECK(CublasltRouter<given>{}.explain(Cuda{}, 70).find("the caller's logits") == 0);
-    cuda_tests::OnDevice<biased, CublasltRouter<biased>> const at(Cuda{}, cuda_tests::RouterCase<biased>({.tokens = 7}));
-    CHECK_THROWS_WITH_AS(CublasltRouter<biased>{}(Cuda{}, at.inputs(), at.view(), at.routing(), at.workspace().first(at.bytes - 1)), doctest::Contains("CublasltRouter: scratch is too small"), Error);
+    router_refuses_less_scratch<biased>();
   }
   TEST_CASE("the bundle of libraries' stages: the layer of our own") {
     using Library = Layer<whole, Cuda, LibraryStages<whole>>;
@@ -388,13 +391,13 @@ TEST_SUITE("cuda library: experts by cuBLASLt") {
 #if CUBLAS_VERSION >= 130300
   TEST_CASE("grouped matmul: equal to our own on whole numbers, near it on others") {
     if (!CublasltGroupedExperts<whole>::supports(Cuda{})) return;
-    check_experts<whole, CublasltGroupedExperts<whole>>(0, 32, 18);
-    check_experts<experts(40, 2, 16, 9, DType::fp16, Act::relu2), CublasltGroupedExperts<experts(40, 2, 16, 9, DType::fp16, Act::relu2)>>(0, 24);
-    check_experts<at_input, CublasltGroupedExperts<at_input>>(0);
-    check_experts<experts(6, 3, 64, 48, DType::bf16, Act::silu_mul, 1), CublasltGroupedExperts<experts(6, 3, 64, 48, DType::bf16, Act::silu_mul, 1)>>(0x1p-6);
+    check_experts<whole, CublasltGroupedExperts>(0, 32, 18);
+    check_experts<experts(40, 2, 16, 9, DType::fp16, Act::relu2), CublasltGroupedExperts>(0, 24);
+    check_experts<at_input, CublasltGroupedExperts>(0);
+    check_experts<experts(6, 3, 64, 48, DType::bf16, Act::silu_mul, 1), CublasltGroupedExperts>(0x1p-6);
 #if defined(COTERIE_SIMT)
     simt::config().device.major = 10;            // there the factors are a pointer for each group
-    check_experts<at_input, CublasltGroupedExperts<at_input>>(0);
+    check_experts<at_input, CublasltGroupedExperts>(0);
     simt::config().device.major = 9;
 #endif
   }
@@ -402,7 +405,8 @@ TEST_SUITE("cuda library: experts by cuBLASLt") {
     constexpr Config C = experts(4, 2, 16, 12, DType::bf16, Act::relu_mul);
     using Grouped = CublasltGroupedExperts<C>;
     static_assert(Grouped::enqueues_only && std::is_same_v<decltype(LibraryStages<C>::experts), Grouped>);
-    static_assert(std::is_same_v<decltype(LibraryStages<experts(4, 2, 16, 12, DType::fp32, Act::relu)>::experts), Loop<experts(4, 2, 16, 12, DType::fp32, Act::relu)>>);
+    constexpr Config wide = experts(4, 2, 16, 12, DType::fp32, Act::relu);
+    static_assert(std::is_same_v<decltype(LibraryStages<wide>::experts), CublasltExperts<wide>>);
     Cuda on{};
     Numbers<C> const numbers{64, true, 1};
     Experting<C> const at{numbers, 64, false, 2}, narrow{numbers, 64, false, 2, 17};
