@@ -4,7 +4,7 @@
 # No phase takes more than 480 s, what it builds included: what matters most comes first, and what the time did not allow is named.
 #   build     the programs of the next three phases -> build/gpu/programs; needs no GPU where ARCH says what for (ARCH=90a); again: goes on.
 #             The phases build what is missing or was made from other sources, so that programs may come from another machine
-#   test      tests/cuda and the instructions by nvcc, on the device; what the instructions gave -> fragments.tar.gz (see
+#   test      tests/cuda, the instructions and the matrix units by nvcc, on the device; what the instructions gave -> fragments.tar.gz (see
 #             tests/simt/tests/fragments.hpp); logs of this and the next phase -> logs.tar.gz
 #   sanitize  compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over the same programs
 #   bench     layers of published models: device time, host time, percent of the limits measured in the same run; training steps of two of

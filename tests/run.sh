@@ -4,7 +4,7 @@
 #                  misuse, public headers, packages, examples
 #   --thorough     only what that leaves out: the other rooms and layers that no run has compiled before under ASan and UBSan, ThreadSanitizer,
 #                  clang 14 and 19, fuzzing, the benchmarks, every compiler and flag
-#   --long         only what neither has time for: the other emulated programs and random layers, rooms under qemu
+#   --long         only what neither has time for: the other emulated programs and random layers, rooms under qemu, all programs of bench/gpu.sh
 #   --cases N      so many random layers instead of 2,048 (a long run: 100000)
 #   --no-install   do not install what is missing; name it and run what can run
 # Installs through apt where that works (root or sudo); without a CUDA toolkit, nvcc and its headers from PyPI into build/cuda

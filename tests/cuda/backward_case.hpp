@@ -78,10 +78,11 @@ struct FfnWant {
   std::vector<ref::Sum> gate, up, down;          // [groups][F][W], [groups][F][W], [groups][W][F]
   std::vector<ref::Sum> gate_bias, up_bias, down_bias;
 };
-// The activation's slopes are the library's own (tests/experts/activation_gradient.cpp has them): exact for relu's, within some units otherwise.
-inline Real slope(ct::ExpertConfig const& x, float v) {
+// The activation's slopes are the library's own (tests/experts/activation_gradient.cpp has them): exact for relu's, within some units
+// otherwise, more where a GPU's sigmoid is its faster one.
+inline Real slope(ct::ExpertConfig const& x, ct::DType layer, float v) {
   bool const exact = x.act == ct::Act::relu || x.act == ct::Act::relu2 || x.act == ct::Act::relu_mul;
-  return {double{v}, exact ? 0 : 16 * ref::unit * (1 + std::fabs(double{v}))};
+  return {double{v}, exact ? 0 : (layer == ct::DType::fp32 ? 16 : 32) * ref::unit * (1 + std::fabs(double{v}))};
 }
 template <ct::ExpertConfig X> FfnWant wanted(FfnCase const& c, std::size_t groups, std::vector<FfnRow> const& rows) {
   FfnWant to;
@@ -97,8 +98,8 @@ template <ct::ExpertConfig X> FfnWant wanted(FfnCase const& c, std::size_t group
       ref::Sum sum{c.dtype};
       for (std::size_t o = 0; o < c.W; ++o) sum.add(r.dy[o], exact((*c.down)[r.group][o * c.F + f]));
       ct::ActivationGradient const a = ct::activation_gradient<X>(static_cast<float>(r.gate[f]), static_cast<float>(r.up[f]));
-      Real const h = ref::to(c.dtype, slope(X, a.hidden)), gamma = exact(r.gamma.empty() ? 1 : r.gamma[f]), d = sum.total() * gamma, along = d * exact(r.weight);
-      d_gate.push_back(ref::to(c.dtype, along * slope(X, a.gate))), d_up.push_back(ref::to(c.dtype, along * slope(X, a.up)));
+      Real const h = ref::to(c.dtype, slope(X, c.dtype, a.hidden)), gamma = exact(r.gamma.empty() ? 1 : r.gamma[f]), d = sum.total() * gamma, along = d * exact(r.weight);
+      d_gate.push_back(ref::to(c.dtype, along * slope(X, c.dtype, a.gate))), d_up.push_back(ref::to(c.dtype, along * slope(X, c.dtype, a.up)));
       dout.add(d, h);
       to.products.back().push_back(exact(r.weight) * sum.total() * h);
       Real const weighed = ref::to(c.dtype, exact(r.weight) * gamma * h);

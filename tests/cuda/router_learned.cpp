@@ -55,7 +55,7 @@ template <Config C> void near(On<C>, std::int64_t tokens, std::uint64_t seed = 0
             double const product = double{v} * double{to_float(k.router[static_cast<std::size_t>(e * C.hidden + h)])};
             sum += product, size += std::fabs(product);
           }
-          double const rounding = rounds ? std::fabs(sum) * (C.dtype == DType::bf16 ? 0x1p-8 : 0x1p-11) + 0x1p-24 : 0, bound = (C.hidden + 3) * 0x1p-24 * size + rounding;
+          double const rounding = rounds ? std::fabs(sum) * (C.dtype == DType::bf16 ? 0x1p-8 : 0x1p-11) + 0x1p-24 : 0, roundoff = C.dtype == DType::fp32 ? 0x1p-24 : 0x1p-23, bound = (C.hidden + 3) * roundoff * size + rounding;   // as reference::Sum has it
           double const off = std::fabs(double{got.logits[static_cast<std::size_t>(t * k.N + e)]} - sum);
           if (!(off <= bound)) return "logits[" + std::to_string(t) + "][" + std::to_string(e) + "] is off by " + std::to_string(off / bound) + " bounds";
         }

@@ -6,7 +6,8 @@
 namespace coterie { inline namespace v0 { namespace reference {
 
 // Roundoffs of a sigmoid at a inside an activation: where the hidden value becomes 16 bits, a GPU may take units that are faster (device/sigmoid.cuh).
-inline double activation_ulps(DType hidden, Real a) { return hidden == DType::fp32 || !std::isfinite(a.value) ? 8 : 20 + std::fabs(a.value) + a.error; }
+// Below -110 it is less than the least fp32, whatever its roundoffs.
+inline double activation_ulps(DType hidden, Real a) { return hidden == DType::fp32 || std::isnan(a.value) ? 8 : 20 + std::fmin(std::fmax(a.error - a.value, 0.), 110.); }
 
 // g: gate row's output, u: up row's. Ungated activations read u alone. hidden: what the result is stored in afterwards.
 inline Real activate(ExpertConfig const& x, Real g, Real u, DType hidden) {

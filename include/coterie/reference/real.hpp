@@ -66,8 +66,8 @@ inline Real operator/(Real a, Real b) {
 }
 
 // A sum of products, fp32, in any order, fused or not: gamma_n of the magnitudes. Small whole numbers stay exact. Subnormal operands,
-// products and sums may count as zero: AMX and AVX512_BF16 flush them. Sums in a layer of 16 bits may be a GPU's matrix units', which cut off instead of
-// rounding: twice the roundoff (Fasi et al., PeerJ Computer Science 7:e330, 2021).
+// products and sums may count as zero: AMX and AVX512_BF16 flush them. Sums in a layer of 16 bits may be a GPU's matrix units', which cut off sums and,
+// at a bit or two more, each term of 8 or 16 (Fasi et al., PeerJ Computer Science 7:e330, 2021; Xie et al., arXiv:2511.10909): twice the roundoff.
 class Sum {
  public:
   explicit Sum(DType layer = DType::fp32) : roundings_(layer == DType::fp32 ? 1 : 2) {}
